@@ -1,0 +1,1 @@
+//! Chores, as a library for the tests.
