@@ -1,1 +1,3 @@
 //! Tests across crates.
+
+mod tidy; // The workspace keeps its own rules.
