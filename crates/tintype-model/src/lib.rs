@@ -1,1 +1,18 @@
-//! tintype-model
+//! Llama-family architectures as sequences of ops, and their weights from a Hugging Face folder.
+//!
+//! [`ModelFiles::open`] reads a folder (or the bytes of one, or makes weights up) and validates it;
+//! no device is involved. [`load`] hands the weights to a stream and returns a [`Model`], whose
+//! [`forward`](Model::forward) queues ops and does nothing else.
+//!
+//! This crate names no device: it is generic over [`Stream`](tintype_ops::Stream), and only while
+//! it loads. Nothing here knows of graphs, batches of requests or text.
+
+mod error;
+mod files;
+mod model;
+mod tensors;
+
+pub use error::ModelError;
+pub use files::{EmbeddedFile, ModelFiles, ModelSource};
+pub use model::{BatchIo, Limits, LoadProgress, Model, load};
+pub use tensors::{StoredTensor, TensorSource};
