@@ -1,1 +1,5 @@
 //! tintype-cpu
+
+mod matmul;
+mod simd;
+mod weights;
