@@ -154,6 +154,13 @@ pub trait Stream: Enqueue {
 
     /// What a graph holds.
     fn graph_info(&self, exec: &Self::GraphExec) -> GraphInfo;
+
+    /// Kernel launches that a graph of exactly these ops makes, so that a captured graph can be
+    /// audited against the list that was recorded. One for each op unless the backend says
+    /// otherwise.
+    fn num_launches(&self, ops: &[Op]) -> usize {
+        ops.len()
+    }
 }
 
 /// Measures how fast a device can read, the yardstick of every bandwidth-bound op.
