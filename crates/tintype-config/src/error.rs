@@ -6,9 +6,17 @@ use std::fmt;
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ConfigError {
-    /// The text is not JSON, not an object, or gives one field twice.
-    #[error("not a JSON object of compilation fields: {0}")]
+    /// The text is not JSON, or not an object, or gives one field of an engine's config twice.
+    #[error("not a JSON object of fields: {0}")]
     Json(String),
+    /// A field without which nothing can be said, and which has no default.
+    #[error("`{field}` is missing; expected {expected}")]
+    Missing {
+        /// The field.
+        field: String,
+        /// What it should hold.
+        expected: String,
+    },
     /// A field that does not exist.
     #[error("unknown field `{field}`; the fields are {}", valid.join(", "))]
     UnknownField {

@@ -122,7 +122,7 @@ fn wrong_types_name_the_field() {
 fn what_is_no_object_is_refused() {
     for json in ["", "{", "3", "[]", r#"{"level": 1e999}"#] {
         let message = error(json);
-        assert!(message.starts_with("not a JSON object of compilation fields: "), "{message}");
+        assert!(message.starts_with("not a JSON object of fields: "), "{message}");
     }
     assert!(error(r#"{"level": 3, "mode": 3}"#).contains("duplicate field `level`"));
 }
