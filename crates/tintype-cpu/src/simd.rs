@@ -20,7 +20,7 @@ use pulp::{Scalar128b, WithSimd};
 #[cfg(target_arch = "x86_64")]
 use pulp::x86::{V3, V4};
 
-pub(crate) use convert::f16_to_f32;
+pub(crate) use convert::{F16_REBIAS, f16_to_f32};
 
 /// The level of SIMD instructions that kernels run with.
 #[derive(Clone, Copy, Debug)]
@@ -74,6 +74,19 @@ impl Simd {
             #[cfg(target_arch = "x86_64")]
             Level::Avx512(_) => "avx512",
         }
+    }
+
+    /// Elements of a vector of f32.
+    pub(crate) fn f32_lanes(self) -> usize {
+        struct Lanes;
+        impl WithSimd for Lanes {
+            type Output = usize;
+            #[inline(always)]
+            fn with_simd<S: pulp::Simd>(self, _simd: S) -> usize {
+                S::F32_LANES
+            }
+        }
+        self.run(Lanes)
     }
 
     /// Runs `kernel` compiled for this level.

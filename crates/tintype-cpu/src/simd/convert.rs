@@ -5,7 +5,7 @@ use half::{bf16, f16};
 use pulp::Simd;
 
 /// 2^112: moves the exponent of an f16 that lies in f32's bits to f32's bias.
-pub(super) const F16_REBIAS: f32 = f32::from_bits((127 + 112) << 23);
+pub(crate) const F16_REBIAS: f32 = f32::from_bits((127 + 112) << 23);
 
 #[inline(always)]
 pub(super) fn bf16_to_f32s<S: Simd>(_simd: S, out: &mut [f32], x: &[bf16]) {
