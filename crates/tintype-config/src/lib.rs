@@ -64,6 +64,15 @@
 //!   not with attention inside, refuses it.
 //! - The eager cliff (sizes that end below `max_num_seqs`) is noted unless the user gave both the
 //!   list of sizes and its maximum, and so has said where graphs end.
+//!
+//! # Models
+//!
+//! [`ModelConfig`] gives each key the meaning that transformers 5 gives it and reads transformers
+//! 4's spellings as well. What would change the arithmetic and is not supported (another
+//! activation, rope type or quantisation) is refused; any other key is ignored. Every size is
+//! bounded, so that whoever computes with them need not check again. Where transformers has a
+//! default for one particular model, such as its vocabulary, the key is required here: a wrong
+//! guess would surface later, as a tensor of the wrong shape.
 
 mod compilation;
 mod contradiction;

@@ -1,6 +1,6 @@
 //! What attention takes from the config: heads, biases and windows.
 
-use super::{Architecture, Fields};
+use super::{Architecture, Fields, MAX_COUNT};
 use crate::ConfigError;
 
 /// The window of Mistral, and of Qwen where one is used, if the config does not say.
@@ -25,7 +25,7 @@ impl Heads {
             let problem = format!("expected a divisor of num_attention_heads = {num_query}");
             return Err(fields.refuse("num_key_value_heads", problem));
         }
-        let dim = match fields.size("head_dim")? {
+        let dim = match fields.integer("head_dim", 1..=MAX_COUNT)? {
             Some(dim) => dim,
             None if hidden_size.is_multiple_of(num_query) => hidden_size / num_query,
             None => {

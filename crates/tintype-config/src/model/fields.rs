@@ -12,7 +12,7 @@ use crate::ConfigError;
 
 /// The largest size of any dimension. Far above any model; far below overflow.
 pub(super) const MAX_SIZE: usize = 1 << 28;
-/// The most layers, or experts.
+/// The most layers, experts, or dimensions of a head.
 pub(super) const MAX_COUNT: usize = 1 << 16;
 /// Token ids travel as i32.
 const MAX_TOKEN_ID: u64 = i32::MAX as u64;

@@ -70,7 +70,8 @@ mod tests {
     #[test]
     fn everything_is_read() {
         let json = r#"{"eos_token_id": [151645, 151643], "do_sample": true, "temperature": 0.6,
-            "top_k": 20, "top_p": 0.95, "min_p": 0, "repetition_penalty": 1.05, "pad_token_id": 1}"#;
+            "top_k": 20, "top_p": 0.95, "min_p": 0, "repetition_penalty": 1.05,
+            "pad_token_id": 1}"#;
         let expected = GenerationConfig {
             eos_token_ids: Some(vec![151645, 151643]),
             do_sample: Some(true),

@@ -1,6 +1,10 @@
 //! The message of every refusal, and that there is one for whatever a file may hold.
 
+use std::collections::BTreeMap;
+
+use proptest::collection::{btree_map, vec};
 use proptest::prelude::*;
+use proptest::sample::select;
 use serde_json::{Map, Value, json};
 
 use super::*;
@@ -94,6 +98,7 @@ fn impossible_sizes_are_refused() {
         r#"{"hidden_size": 66}"#,
         "`hidden_size` = 66: expected a multiple of num_attention_heads = 4, or a head_dim",
     );
+    check(r#"{"head_dim": 65538}"#, "`head_dim` = 65538: expected an integer from 1 to 65536");
     check(
         r#"{"head_dim": 15}"#,
         "`head_dim` = 15: 15 dimensions are rotated in pairs; expected an even number",
@@ -192,20 +197,25 @@ fn any_value() -> impl Strategy<Value = Value> {
         any::<bool>().prop_map(Value::from),
         any::<i64>().prop_map(Value::from),
         (0..70_000i64).prop_map(Value::from),
-        prop::sample::select(vec![u64::MAX, 1 << 28, 1 << 16, 0, 1, 2]).prop_map(Value::from),
+        select(vec![u64::MAX, 1 << 28, 1 << 16, 0, 1, 2]).prop_map(Value::from),
         any::<f64>().prop_map(Value::from),
         (0.0..3.0f64).prop_map(Value::from),
-        prop::sample::select(vec!["yarn", "llama3", "silu", "float32", "sliding_attention", ""])
+        select(vec!["yarn", "llama3", "silu", "float32", "sliding_attention", ""])
             .prop_map(Value::from),
     ];
     leaf.prop_recursive(2, 8, 4, |inner| {
-        let key = prop::sample::select(vec!["rope_type", "factor", "rope_theta", "mscale"]);
+        let key = select(vec!["rope_type", "factor", "rope_theta", "mscale"]);
         prop_oneof![
-            prop::collection::vec(inner.clone(), 0..4).prop_map(Value::from),
-            prop::collection::btree_map(key.prop_map(String::from), inner, 0..4)
+            vec(inner.clone(), 0..4).prop_map(Value::from),
+            btree_map(key.prop_map(String::from), inner, 0..4)
                 .prop_map(|map| Value::Object(Map::from_iter(map))),
         ]
     })
+}
+
+/// One or two keys with values that they may or may not take.
+fn changes() -> impl Strategy<Value = BTreeMap<&'static str, Value>> {
+    btree_map(select(KEYS.to_vec()), any_value(), 1..3)
 }
 
 const KEYS: [&str; 32] = [
@@ -248,8 +258,8 @@ proptest! {
 
     #[test]
     fn any_file_is_read_or_refused_by_name(
-        architecture in prop::sample::select(Architecture::ALL.to_vec()),
-        changes in prop::collection::btree_map(prop::sample::select(KEYS.to_vec()), any_value(), 1..3),
+        architecture in select(Architecture::ALL.to_vec()),
+        changes in changes(),
     ) {
         let extra = serde_json::to_string(&changes).unwrap();
         match ModelConfig::from_json(&with(architecture, &extra)) {
