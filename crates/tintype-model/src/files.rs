@@ -2,10 +2,16 @@
 
 use std::path::PathBuf;
 
-use tintype_config::{GenerationConfig, ModelConfig};
+use tintype_config::{ConfigError, GenerationConfig, ModelConfig};
 use tintype_ops::SharedBytes;
 
+use crate::shards::Shards;
+use crate::storage::Storage;
+use crate::synthetic::{self, Synthetic};
 use crate::{ModelError, TensorSource};
+
+const CONFIG: &str = "config.json";
+const GENERATION: &str = "generation_config.json";
 
 /// A file's name and bytes.
 pub type EmbeddedFile = (&'static str, &'static [u8]);
@@ -19,7 +25,7 @@ pub enum ModelSource {
     /// The files of such a folder, e.g. by `include_bytes!`.
     Embedded(&'static [EmbeddedFile]),
     /// Random weights in the shape of a known model, the same ones every time, without a
-    /// tokenizer: e.g. `llama-3.2-1b`.
+    /// tokenizer: e.g. `llama-3.2-1b`, or `synthetic:llama-3.2-1b`.
     Synthetic(String),
 }
 
@@ -47,6 +53,58 @@ impl ModelFiles {
     /// # Errors
     /// When the folder or a file is missing or corrupt, or the architecture is not supported.
     pub fn open(source: ModelSource) -> Result<Self, ModelError> {
-        Err(ModelError::Contradiction(format!("cannot open {source:?} yet")))
+        match source {
+            ModelSource::Folder(path) => Self::read(&Storage::folder(path)?),
+            ModelSource::Embedded(files) => Self::read(&Storage::Embedded(files)),
+            ModelSource::Synthetic(name) => Self::make_up(&name),
+        }
+    }
+
+    fn read(storage: &Storage) -> Result<Self, ModelError> {
+        let hint = "it says what the model looks like; download the whole folder";
+        let config = storage.require(CONFIG, hint)?;
+        let config = parse(storage, CONFIG, &config, ModelConfig::from_json)?;
+        let generation = match storage.read(GENERATION)? {
+            Some(json) => parse(storage, GENERATION, &json, GenerationConfig::from_json)?,
+            None => GenerationConfig::default(),
+        };
+        Ok(Self {
+            name: storage.name(),
+            config,
+            generation,
+            tokenizer_json: storage.read("tokenizer.json")?,
+            tokenizer_config: storage.read("tokenizer_config.json")?,
+            chat_template: storage.read("chat_template.jinja")?,
+            tensors: Box::new(Shards::open(storage)?),
+        })
+    }
+
+    fn make_up(name: &str) -> Result<Self, ModelError> {
+        let name = name.strip_prefix(synthetic::PREFIX).unwrap_or(name);
+        let file = format!("{}{name}", synthetic::PREFIX);
+        let config = ModelConfig::from_json(synthetic::config_json(name)?)
+            .map_err(|source| ModelError::Config { file: file.clone(), source })?;
+        Ok(Self {
+            name: file,
+            config,
+            generation: GenerationConfig::default(),
+            tokenizer_json: None,
+            tokenizer_config: None,
+            chat_template: None,
+            tensors: Box::new(Synthetic),
+        })
+    }
+}
+
+fn parse<T>(
+    storage: &Storage,
+    name: &str,
+    json: &SharedBytes,
+    read: impl FnOnce(&str) -> Result<T, ConfigError>,
+) -> Result<T, ModelError> {
+    let file = storage.file_name(name);
+    match std::str::from_utf8(json.as_slice()) {
+        Ok(text) => read(text).map_err(|source| ModelError::Config { file, source }),
+        Err(error) => Err(ModelError::Corrupt { file, what: error.to_string() }),
     }
 }

@@ -7,12 +7,24 @@
 //! This crate names no device: it is generic over [`Stream`](tintype_ops::Stream), and only while
 //! it loads. Nothing here knows of graphs, batches of requests or text.
 
+mod architectures;
 mod error;
 mod files;
+mod info;
+mod layers;
+#[allow(unsafe_code)]
+mod mmap;
 mod model;
+mod safetensors_file;
+mod shards;
+mod storage;
+mod synthetic;
 mod tensors;
+mod unique_map;
+mod weights;
 
 pub use error::ModelError;
 pub use files::{EmbeddedFile, ModelFiles, ModelSource};
+pub use info::ModelInfo;
 pub use model::{BatchIo, Limits, LoadProgress, Model, load};
 pub use tensors::{StoredTensor, TensorSource};

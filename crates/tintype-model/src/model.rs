@@ -3,7 +3,8 @@
 use tintype_config::ModelConfig;
 use tintype_ops::{AttentionMeta, DType, Enqueue, KvCache, Stream, Tensor};
 
-use crate::{ModelError, ModelFiles};
+use crate::weights::Loader;
+use crate::{ModelError, ModelFiles, architectures};
 
 /// The largest step that a model makes room for. All memory is allocated while loading.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -14,6 +15,20 @@ pub struct Limits {
     pub max_num_logit_rows: u32,
     /// Positions of a sequence: 0 up to one less than this.
     pub max_model_len: u32,
+}
+
+impl Limits {
+    fn check(&self) -> Result<(), ModelError> {
+        let limits = [
+            ("max_num_tokens", self.max_num_tokens),
+            ("max_num_logit_rows", self.max_num_logit_rows),
+            ("max_model_len", self.max_model_len),
+        ];
+        match limits.iter().find(|(_, limit)| *limit == 0) {
+            Some((name, _)) => Err(ModelError::Limits(name)),
+            None => Ok(()),
+        }
+    }
 }
 
 /// How far loading has come.
@@ -76,9 +91,11 @@ pub trait Model: Send {
 /// has no room.
 pub fn load<S: Stream>(
     files: &ModelFiles,
-    _stream: &mut S,
-    _limits: &Limits,
-    _progress: &mut dyn FnMut(LoadProgress),
+    stream: &mut S,
+    limits: &Limits,
+    progress: &mut dyn FnMut(LoadProgress),
 ) -> Result<Box<dyn Model>, ModelError> {
-    Err(ModelError::Contradiction(format!("cannot load {} yet", files.name)))
+    limits.check()?;
+    let model = architectures::load(Loader::new(files, stream, *limits, progress))?;
+    Ok(Box::new(model))
 }

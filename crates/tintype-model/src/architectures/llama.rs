@@ -1,0 +1,26 @@
+//! Llama 2, 3 and what is saved in their layout: biases where the config says so.
+
+use tintype_ops::Stream;
+
+use super::prefix;
+use crate::ModelError;
+use crate::layers::{Attention, AttentionOptions, DecoderLayer, FeedForward, Mlp};
+use crate::weights::Loader;
+
+/// Loads layer `layer_idx`.
+pub(super) fn load_layer<S: Stream>(
+    loader: &mut Loader<'_, S>,
+    layer_idx: usize,
+) -> Result<DecoderLayer, ModelError> {
+    let config = &loader.files().config;
+    let layer = prefix(layer_idx);
+    let options = AttentionOptions {
+        qkv_bias: config.qkv_bias,
+        o_bias: config.o_bias,
+        qk_norm: false,
+        window: None,
+    };
+    let attention = Attention::load(loader, &layer, options)?;
+    let feed_forward = FeedForward::Dense(Mlp::load(loader, &layer, config.mlp_bias)?);
+    Ok(DecoderLayer { attention, feed_forward })
+}

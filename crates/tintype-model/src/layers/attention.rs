@@ -1,0 +1,130 @@
+//! The attention block: norm, q‖k‖v, rotation, cache, attention, output into the residual stream.
+
+use tintype_ops::{Enqueue, Epilogue, KvCache, Norm, Op, Stream, Tensor, Weight, WeightRole};
+
+use super::Step;
+use crate::ModelError;
+use crate::weights::{Loader, Wanted, fit};
+
+/// In what the attention blocks of the architectures differ.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct AttentionOptions {
+    /// q, k and v have biases.
+    pub(crate) qkv_bias: bool,
+    /// The output projection has one.
+    pub(crate) o_bias: bool,
+    /// Each head of q and k is normalised before it is rotated.
+    pub(crate) qk_norm: bool,
+    /// Keys that a query sees, itself included; `None` means all.
+    pub(crate) window: Option<usize>,
+}
+
+/// One layer's attention block.
+#[derive(Debug)]
+pub(crate) struct Attention {
+    norm: Norm,
+    qkv: Weight,
+    qkv_bias: Option<Tensor>,
+    /// Of q, then of k.
+    head_norms: Option<[Norm; 2]>,
+    o: Weight,
+    o_bias: Option<Tensor>,
+    /// Of all key heads, and of all value heads.
+    kv_width: u32,
+    head_dim: u32,
+    window: Option<u32>,
+    /// float `[max_num_tokens, q_width + 2 * kv_width]`.
+    qkv_out: Tensor,
+    /// float `[max_num_tokens, q_width]`.
+    attention_out: Tensor,
+}
+
+impl Attention {
+    /// Loads `{layer}.self_attn.*` and the norm before it.
+    pub(crate) fn load<S: Stream>(
+        loader: &mut Loader<'_, S>,
+        layer: &str,
+        options: AttentionOptions,
+    ) -> Result<Self, ModelError> {
+        let config = &loader.files().config;
+        let (hidden, eps, head_dim) = (config.hidden_size, config.rms_norm_eps, config.head_dim);
+        let (q, kv) = (config.q_size(), config.kv_size());
+        let name = |tail: &str| format!("{layer}.self_attn.{tail}");
+        let weight = |(tail, rows)| Wanted::new(name(&format!("{tail}.weight")), &[rows, hidden]);
+        let bias = |(tail, rows)| Wanted::new(name(&format!("{tail}.bias")), &[rows]);
+        let projections = [("q_proj", q), ("k_proj", kv), ("v_proj", kv)];
+
+        let norm = loader.norm(format!("{layer}.input_layernorm.weight"), hidden, eps)?;
+        let qkv = loader.stacked(&projections.map(weight), WeightRole::Plain)?;
+        let qkv_bias = options.qkv_bias.then(|| loader.row(&projections.map(bias))).transpose()?;
+        let mut head_norm = |tail| loader.norm(name(tail), head_dim, eps);
+        let head_norms = match options.qk_norm {
+            true => Some([head_norm("q_norm.weight")?, head_norm("k_norm.weight")?]),
+            false => None,
+        };
+        let o = loader.matrix(Wanted::new(name("o_proj.weight"), &[hidden, q]))?;
+        let o_bias = options.o_bias.then(|| loader.row(&[bias(("o_proj", hidden))])).transpose()?;
+
+        let (rows, dtype) = (loader.limits().max_num_tokens, loader.activation_dtype(qkv.dtype));
+        Ok(Self {
+            norm,
+            qkv,
+            qkv_bias,
+            head_norms,
+            o,
+            o_bias,
+            kv_width: fit(kv),
+            head_dim: fit(head_dim),
+            window: options.window.map(fit),
+            qkv_out: loader.activation("qkv", rows, qkv.rows, dtype)?,
+            attention_out: loader.activation("attention", rows, o.cols, dtype)?,
+        })
+    }
+
+    /// Queues the block: `hidden += attention(norm(hidden))`.
+    pub(crate) fn forward(
+        &self,
+        queue: &mut dyn Enqueue,
+        step: Step<'_>,
+        cache: KvCache,
+    ) -> tintype_ops::Result<()> {
+        let Step { io, hidden, rope_table: table } = step;
+        let Self { kv_width, head_dim, window, .. } = *self;
+        let q_width = self.attention_out.cols;
+        let qkv = self.qkv_out.first_rows(step.num_tokens());
+        let attended = self.attention_out.first_rows(step.num_tokens());
+        let q = qkv.columns(0, q_width);
+        let k = qkv.columns(q_width, kv_width);
+        let v = qkv.columns(q_width + kv_width, kv_width);
+        queue.enqueue(Op::Matmul {
+            out: qkv,
+            x: hidden,
+            weight: self.qkv,
+            bias: self.qkv_bias,
+            norm: Some(self.norm),
+            epilogue: Epilogue::Store,
+        })?;
+        if let Some([q_norm, k_norm]) = self.head_norms {
+            queue.enqueue(Op::HeadNorm { x: q, norm: q_norm })?;
+            queue.enqueue(Op::HeadNorm { x: k, norm: k_norm })?;
+        }
+        let q_and_k = qkv.columns(0, q_width + kv_width);
+        queue.enqueue(Op::Rope { x: q_and_k, positions: io.positions, table, head_dim })?;
+        queue.enqueue(Op::WriteKv { cache, k, v, slots: io.slots })?;
+        let scale = 1.0 / (head_dim as f32).sqrt();
+        queue.enqueue(Op::Attention { out: attended, q, cache, meta: io.meta, scale, window })?;
+        queue.enqueue(Op::Matmul {
+            out: hidden,
+            x: attended,
+            weight: self.o,
+            bias: self.o_bias,
+            norm: None,
+            epilogue: Epilogue::Add,
+        })
+    }
+
+    /// Bytes of weights that one token reads.
+    pub(crate) fn weight_bytes(&self) -> u64 {
+        self.qkv.size_bytes() + self.o.size_bytes()
+    }
+}
