@@ -24,6 +24,10 @@ use self::scratch::AlignedBuffer;
 use crate::simd::Simd;
 use crate::weights::WeightStore;
 
+/// Up to as many tokens, a token's bits do not depend on how many there are; above, they do not
+/// either, but the sums run in another order.
+pub(crate) const MAX_SKINNY_TOKENS: usize = skinny::MAX_TOKENS;
+
 /// Multiply-adds below which waking other threads costs more than it saves.
 const MIN_PARALLEL_WORK: usize = 50_000;
 /// Tasks per thread: enough that a thread which is late can be helped, few enough that each

@@ -1,0 +1,187 @@
+//! Everything that a stream's ops may name: its buffers and its weights.
+
+use tintype_ops::{Buffer, Error, KvCache, Memory as Operand, Op, Result, Tensor, Weight};
+use tintype_ops::{MemoryInfo, WeightSource};
+
+use crate::storage::Storage;
+use crate::view::{FloatMatrix, Floats, Matrix, byte_rows_mut};
+use crate::weights::WeightStore;
+
+/// Buffers and weights, each with a numbering of its own.
+#[derive(Default)]
+pub(crate) struct Memory {
+    buffers: Vec<Storage>,
+    weights: Vec<WeightStore>,
+}
+
+impl Memory {
+    /// Allocates a buffer of `bytes` bytes, of which `available` says how many there are.
+    pub(crate) fn alloc(&mut self, bytes: u64, available: MemoryInfo) -> Result<Buffer> {
+        let storage = usize::try_from(bytes).ok().filter(|_| bytes <= available.free_bytes);
+        let storage = storage.and_then(Storage::alloc).ok_or(Error::OutOfMemory {
+            requested_bytes: bytes,
+            available_bytes: available.free_bytes,
+        })?;
+        let buffer = Buffer::from_index(next_index(self.buffers.len())?);
+        self.buffers.push(storage);
+        Ok(buffer)
+    }
+
+    pub(crate) fn load_weight(&mut self, source: WeightSource) -> Result<Weight> {
+        let buffer = Buffer::from_index(next_index(self.weights.len())?);
+        let (rows, cols, dtype) = (source.rows(), source.cols(), source.dtype());
+        self.weights.push(WeightStore::new(source)?);
+        Ok(Weight { buffer, rows, cols, dtype })
+    }
+
+    /// A whole buffer.
+    pub(crate) fn storage_mut(&mut self, buffer: Buffer) -> Result<&mut Storage> {
+        self.require_bytes(buffer, 0, 0)?;
+        Ok(&mut self.buffers[buffer.index() as usize])
+    }
+
+    /// Checks that every operand of `op` lies inside memory of this stream.
+    pub(crate) fn require_operands(&self, op: &Op) -> Result<()> {
+        let mut result = Ok(());
+        op.for_each_operand(&mut |operand| {
+            if result.is_ok() {
+                result = match operand.memory {
+                    Operand::Tensor(tensor) => self.require_tensor(tensor),
+                    Operand::Cache(cache) => self.require_cache(cache),
+                    Operand::Weight(weight) => self.require_weight(op.name(), weight),
+                };
+            }
+        });
+        result
+    }
+
+    /// Copies closely packed rows from the host.
+    pub(crate) fn upload(&mut self, dst: Tensor, src: &[u8]) -> Result<()> {
+        self.require_host_copy("upload", dst, src.len())?;
+        let storage = &mut self.buffers[dst.buffer.index() as usize];
+        for (dst, src) in byte_rows_mut(storage, dst).zip(src.chunks(row_bytes(dst))) {
+            dst.copy_from_slice(src);
+        }
+        Ok(())
+    }
+
+    /// Copies rows to the host, closely packed.
+    pub(crate) fn download(&self, dst: &mut [u8], src: Tensor) -> Result<()> {
+        self.require_host_copy("download", src, dst.len())?;
+        let rows = Matrix::bytes(&self.buffers[src.buffer.index() as usize], src);
+        for (dst, src) in dst.chunks_mut(row_bytes(src)).zip(rows.rows()) {
+            dst.copy_from_slice(src);
+        }
+        Ok(())
+    }
+
+    fn require_host_copy(&self, op: &'static str, tensor: Tensor, found: usize) -> Result<()> {
+        let Tensor { rows, cols, stride, .. } = tensor;
+        if rows > 1 && stride < cols {
+            let what = format!("the tensor has {cols} columns but a stride of {stride}");
+            return Err(Error::InvalidOp { op, what });
+        }
+        self.require_tensor(tensor)?;
+        let (found_bytes, expected_bytes) = (found as u64, tensor.size_bytes());
+        if found_bytes != expected_bytes {
+            return Err(Error::HostCopySize { found_bytes, expected_bytes });
+        }
+        Ok(())
+    }
+
+    fn require_tensor(&self, tensor: Tensor) -> Result<()> {
+        let (start, end) = tensor.byte_range();
+        self.require_bytes(tensor.buffer, start, end)
+    }
+
+    fn require_cache(&self, cache: KvCache) -> Result<()> {
+        self.require_bytes(cache.k, 0, cache.side_bytes())?;
+        self.require_bytes(cache.v, 0, cache.side_bytes())
+    }
+
+    fn require_bytes(&self, buffer: Buffer, start: u64, end: u64) -> Result<()> {
+        let index = buffer.index();
+        let found = self.buffers.get(index as usize).map(|storage| storage.len() as u64);
+        let len = found.unwrap_or(0);
+        if found.is_none() || end > len {
+            return Err(Error::OutOfBounds { buffer: index, start, end, len });
+        }
+        Ok(())
+    }
+
+    fn require_weight(&self, op: &'static str, weight: Weight) -> Result<()> {
+        let store = self.weights.get(weight.buffer.index() as usize);
+        let same = store.is_some_and(|store| {
+            let found = (store.rows(), store.cols(), store.dtype());
+            found == (weight.rows as usize, weight.cols as usize, weight.dtype)
+        });
+        if same {
+            return Ok(());
+        }
+        let what = format!("{weight} is not a weight of this stream; use the one that loaded it");
+        Err(Error::InvalidOp { op, what })
+    }
+
+    /// Takes the buffers of an op's outputs out, so that they can be written while everything
+    /// else is read. They are put back when the value is dropped.
+    pub(crate) fn take<const N: usize>(&mut self, buffers: [Buffer; N]) -> Taken<'_, N> {
+        let storages = buffers.map(|b| std::mem::take(&mut self.buffers[b.index() as usize]));
+        Taken { memory: self, buffers, storages }
+    }
+
+    pub(crate) fn floats(&self, tensor: Tensor) -> FloatMatrix<'_> {
+        FloatMatrix::new(&self.buffers[tensor.buffer.index() as usize], tensor)
+    }
+
+    pub(crate) fn f32s(&self, tensor: Tensor) -> Matrix<'_, f32> {
+        Matrix::new(&self.buffers[tensor.buffer.index() as usize], tensor)
+    }
+
+    pub(crate) fn i32s(&self, tensor: Tensor) -> Matrix<'_, i32> {
+        Matrix::new(&self.buffers[tensor.buffer.index() as usize], tensor)
+    }
+
+    pub(crate) fn u32s(&self, tensor: Tensor) -> Matrix<'_, u32> {
+        Matrix::new(&self.buffers[tensor.buffer.index() as usize], tensor)
+    }
+
+    /// All elements of one side of a cache, `side` being its `k` or its `v`.
+    pub(crate) fn cache_side(&self, cache: KvCache, side: Buffer) -> Floats<'_> {
+        Floats::new(&self.buffers[side.index() as usize], cache.dtype)
+    }
+
+    pub(crate) fn weight(&self, weight: Weight) -> &WeightStore {
+        &self.weights[weight.buffer.index() as usize]
+    }
+}
+
+/// Bytes of a row; 1 where there are none, so that one can cut by it.
+fn row_bytes(tensor: Tensor) -> usize {
+    (tensor.cols as usize * tensor.dtype.size_bytes()).max(1)
+}
+
+fn next_index(len: usize) -> Result<u32> {
+    u32::try_from(len).map_err(|_| Error::Device("2^32 allocations, the most there can be".into()))
+}
+
+/// Buffers that were taken out of their memory, to be written while the rest is read.
+pub(crate) struct Taken<'a, const N: usize> {
+    memory: &'a mut Memory,
+    buffers: [Buffer; N],
+    storages: [Storage; N],
+}
+
+impl<const N: usize> Taken<'_, N> {
+    /// What was taken, and everything else.
+    pub(crate) fn split(&mut self) -> (&mut [Storage; N], &Memory) {
+        (&mut self.storages, self.memory)
+    }
+}
+
+impl<const N: usize> Drop for Taken<'_, N> {
+    fn drop(&mut self) {
+        for (buffer, storage) in self.buffers.iter().zip(&mut self.storages) {
+            self.memory.buffers[buffer.index() as usize] = std::mem::take(storage);
+        }
+    }
+}
