@@ -1,0 +1,89 @@
+//! Tests of incremental decoding, on a byte-level and on a byte-fallback tokenizer.
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::test_tokenizers as samples;
+
+/// The pieces of `ids`, the last of them by `flush`.
+fn pieces(tokenizer: &Tokenizer, ids: &[u32]) -> Vec<String> {
+    let mut detokenizer = Detokenizer::new(Arc::new(tokenizer.clone()));
+    let mut pieces: Vec<_> = ids.iter().map(|&id| detokenizer.push(id).unwrap()).collect();
+    pieces.push(detokenizer.flush().unwrap());
+    pieces
+}
+
+#[test]
+fn a_character_of_several_tokens_comes_whole() {
+    let tokenizer = samples::byte_level();
+    let ids = tokenizer.encode("a東b").unwrap();
+    assert_eq!(ids.len(), 5);
+    assert_eq!(pieces(&tokenizer, &ids), ["a", "", "", "東", "b", ""]);
+}
+
+#[test]
+fn an_unfinished_character_comes_out_at_the_end() {
+    let tokenizer = samples::byte_level();
+    let ids = tokenizer.encode("a東").unwrap();
+    assert_eq!(pieces(&tokenizer, &ids[..3]), ["a", "", "", "\u{FFFD}"]);
+}
+
+#[test]
+fn words_keep_their_spaces_but_for_the_first() {
+    let tokenizer = samples::llama();
+    let ids = tokenizer.encode_rendered("ab ab  ab").unwrap();
+    let found = pieces(&tokenizer, &ids);
+    assert_eq!(found.concat(), "ab ab  ab");
+    assert_eq!(found[0], "ab");
+    assert_eq!(found[1], " ab");
+}
+
+#[test]
+fn spaces_survive_a_special_token_before_them() {
+    let tokenizer = samples::llama();
+    let word = tokenizer.token_to_id("▁ab").unwrap();
+    let special = tokenizer.token_to_id("</s>").unwrap();
+    let ids = [word, special, word, special, special, word];
+    assert_eq!(pieces(&tokenizer, &ids).concat(), "ab ab ab");
+}
+
+#[test]
+fn bytes_become_characters_as_soon_as_they_are_complete() {
+    let tokenizer = samples::llama();
+    let bytes = |text: &str| -> Vec<u32> {
+        let names = text.bytes().map(|byte| format!("<0x{byte:02X}>"));
+        names.map(|name| tokenizer.token_to_id(&name).unwrap()).collect()
+    };
+    assert_eq!(pieces(&tokenizer, &bytes("é\n東")), ["", "é", "\n", "", "", "東", ""]);
+}
+
+proptest! {
+    /// Any tokens at all, sensible or not.
+    #[test]
+    fn pieces_are_the_whole_byte_level(ids in prop::collection::vec(0u32..259, 0..60)) {
+        let tokenizer = samples::byte_level();
+        let found = pieces(&tokenizer, &ids);
+        prop_assert_eq!(found.concat(), tokenizer.decode(&ids).unwrap());
+        // What is emitted on the way is complete: a replacement character only before other text.
+        prop_assert!(found[..ids.len()].iter().all(|piece| !piece.ends_with(REPLACEMENT)));
+    }
+
+    #[test]
+    fn pieces_are_the_whole_byte_fallback(
+        words in prop::collection::vec(
+            prop_oneof!["[ab ]{0,5}", "[é東🦀\n]{0,3}", Just("</s>".to_owned())], 0..12)
+    ) {
+        let tokenizer = samples::llama();
+        let ids: Vec<u32> =
+            words.iter().flat_map(|word| tokenizer.encode_rendered(word).unwrap()).collect();
+        prop_assert_eq!(pieces(&tokenizer, &ids).concat(), tokenizer.decode(&ids).unwrap());
+    }
+
+    /// Malformed runs of bytes may come out in more than one way, but come out.
+    #[test]
+    fn malformed_bytes_do_no_harm(ids in prop::collection::vec(0u32..270, 0..40)) {
+        let tokenizer = samples::llama();
+        let found = pieces(&tokenizer, &ids);
+        prop_assert!(found[..ids.len()].iter().all(|piece| !piece.ends_with(REPLACEMENT)));
+    }
+}
