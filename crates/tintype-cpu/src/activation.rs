@@ -11,9 +11,9 @@ pub(crate) fn silu_mul(workers: Workers<'_>, out: Vec<RowMut<'_>>, gate_up: Floa
     let cost = SILU_COST * out.len() * gate_up.num_cols();
     workers.for_each(out, cost, |scratch: &mut [Vec<f32>; 2], i, mut row| {
         let [x_scratch, out_scratch] = scratch;
-        let gate_up = gate_up.row(i, x_scratch);
+        let gate_up = gate_up.row(workers.simd, i, x_scratch);
         let (gate, up) = gate_up.split_at(gate_up.len() / 2);
-        row.write(out_scratch, |values| workers.simd.silu_mul(values, gate, up));
+        row.write(workers.simd, out_scratch, |values| workers.simd.silu_mul(values, gate, up));
     });
 }
 
@@ -22,7 +22,7 @@ pub(crate) fn add(workers: Workers<'_>, out: Vec<RowMut<'_>>, x: FloatMatrix<'_>
     let cost = out.len() * x.num_cols();
     workers.for_each(out, cost, |scratch: &mut [Vec<f32>; 2], i, mut row| {
         let [x_scratch, out_scratch] = scratch;
-        let x = x.row(i, x_scratch);
-        row.update(out_scratch, |values| workers.simd.axpy(values, 1.0, x));
+        let x = x.row(workers.simd, i, x_scratch);
+        row.update(workers.simd, out_scratch, |values| workers.simd.axpy(values, 1.0, x));
     });
 }

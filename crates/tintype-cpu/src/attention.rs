@@ -92,7 +92,8 @@ pub(crate) fn attention(
     let heads_out = &*heads_out;
     workers.for_each(out, heads_out.len(), |(): &mut (), i, mut row| {
         for (head, values) in heads_out.chunks_exact(n * width).enumerate() {
-            row.columns(head * width..(head + 1) * width).store(&values[i * width..][..width]);
+            row.columns(head * width..(head + 1) * width)
+                .store(workers.simd, &values[i * width..][..width]);
         }
     });
     Ok(())
@@ -107,7 +108,7 @@ struct TaskScratch {
 
 impl TaskScratch {
     fn run(&mut self, workers: Workers<'_>, op: &Attention<'_>, task: Task<'_>) {
-        self.rows.start(op, &task);
+        self.rows.start(workers.simd, op, &task);
         let end = task.first_position + task.num_tokens;
         let mut start = op.first_key(task.first_position);
         while start < end {

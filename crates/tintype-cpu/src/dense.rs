@@ -65,8 +65,8 @@ fn prologue<'a>(workers: Workers<'_>, scratch: &'a mut Reusable, op: &Matmul<'a>
     let packed = scratch.get(n * cols);
     let rows = packed.chunks_exact_mut(cols).collect();
     workers.for_each(rows, n * cols, |scratch: &mut Vec<f32>, i, out| match norm {
-        Some(norm) => norm.apply(workers.simd, out, x.row(i, scratch)),
-        None => x.read_row(i, out),
+        Some(norm) => norm.apply(workers.simd, out, x.row(workers.simd, i, scratch)),
+        None => x.read_row(workers.simd, i, out),
     });
     packed
 }
@@ -147,12 +147,14 @@ impl Tile {
         self.y.resize(cols.len(), 0.0);
         product.read(token, cols.start, &mut self.y);
         match epilogue {
-            Epilogue::Store => out.store(&self.y),
-            Epilogue::Add => out.update(&mut self.out, |values| simd.axpy(values, 1.0, &self.y)),
+            Epilogue::Store => out.store(simd, &self.y),
+            Epilogue::Add => {
+                out.update(simd, &mut self.out, |values| simd.axpy(values, 1.0, &self.y))
+            }
             Epilogue::SiluMul => {
                 self.up.resize(cols.len(), 0.0);
                 product.read(token, product.num_rows() / 2 + cols.start, &mut self.up);
-                out.write(&mut self.out, |values| simd.silu_mul(values, &self.y, &self.up));
+                out.write(simd, &mut self.out, |values| simd.silu_mul(values, &self.y, &self.up));
             }
         }
     }

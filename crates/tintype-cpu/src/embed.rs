@@ -13,7 +13,7 @@ pub(crate) fn embed(
 ) {
     let cost = out.len() * table.cols();
     workers.for_each(out, cost, |scratch: &mut Vec<f32>, i, mut row| {
-        row.write(scratch, |values| match index(ids.row(i)[0], table.rows()) {
+        row.write(workers.simd, scratch, |values| match index(ids.row(i)[0], table.rows()) {
             Some(id) => table.read_row(id, values),
             None => values.fill(0.0),
         });
@@ -29,8 +29,8 @@ pub(crate) fn gather(
 ) {
     let cost = out.len() * x.num_cols();
     workers.for_each(out, cost, |scratch: &mut Vec<f32>, i, mut row| {
-        row.write(scratch, |values| match index(rows.row(i)[0], x.num_rows()) {
-            Some(source) => x.read_row(source, values),
+        row.write(workers.simd, scratch, |values| match index(rows.row(i)[0], x.num_rows()) {
+            Some(source) => x.read_row(workers.simd, source, values),
             None => values.fill(0.0),
         });
     });

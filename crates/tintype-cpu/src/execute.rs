@@ -27,11 +27,16 @@ pub(crate) fn execute(
             embed::embed(workers, out, memory.i32s(ids), memory.weight(table));
         }),
         Op::RmsNorm { out, x, norm } => with_rows(memory, out, |out, memory| {
-            let norm = RmsNorm::new(memory, norm);
+            let norm = RmsNorm::new(workers.simd, memory, norm);
             norm::rms_norm(workers, out, memory.floats(x), &norm);
         }),
         Op::HeadNorm { x, norm } => with_rows(memory, x, |rows, memory| {
-            norm::head_norm(workers, rows, x.cols as usize, &RmsNorm::new(memory, norm));
+            norm::head_norm(
+                workers,
+                rows,
+                x.cols as usize,
+                &RmsNorm::new(workers.simd, memory, norm),
+            );
         }),
         Op::Rope { x, positions, table, head_dim } => with_rows(memory, x, |rows, memory| {
             let (positions, table) = (memory.i32s(positions), memory.f32s(table));
@@ -79,8 +84,8 @@ fn matmul(op: &Op, memory: &mut Memory, scratch: &mut Scratch, workers: Workers<
         let op = Matmul {
             x: memory.floats(x),
             weight: memory.weight(weight),
-            bias: bias.map(|bias| memory.floats(bias).row(0, &mut bias_f32)),
-            norm: norm.map(|norm| RmsNorm::new(memory, norm)),
+            bias: bias.map(|bias| memory.floats(bias).row(workers.simd, 0, &mut bias_f32)),
+            norm: norm.map(|norm| RmsNorm::new(workers.simd, memory, norm)),
             epilogue,
         };
         dense::matmul(workers, scratch, out, &op);

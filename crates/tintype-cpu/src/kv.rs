@@ -1,12 +1,12 @@
 //! Writing to the paged KV cache.
 
-use bytemuck::{AnyBitPattern, NoUninit};
-use half::slice::HalfFloatSliceExt;
 use half::{bf16, f16};
 use tintype_ops::{DType, KvCache, Result};
 
 use crate::device_value::checked_index;
+use crate::float::Float;
 use crate::parallel::Workers;
+use crate::simd::Simd;
 use crate::storage::Storage;
 use crate::view::{FloatMatrix, Matrix};
 
@@ -35,20 +35,20 @@ pub(crate) fn write_kv(
     workers.for_each(vec![(k_side, k), (v_side, v)], cost, |(): &mut (), _, (side, x)| match cache
         .dtype
     {
-        DType::F16 => write_side(side, cache, x, &stores, <[f16]>::convert_from_f32_slice),
-        DType::Bf16 => write_side(side, cache, x, &stores, <[bf16]>::convert_from_f32_slice),
-        _ => write_side(side, cache, x, &stores, <[f32]>::copy_from_slice),
+        DType::F16 => write_side::<f16>(workers.simd, side, cache, x, &stores),
+        DType::Bf16 => write_side::<bf16>(workers.simd, side, cache, x, &stores),
+        _ => write_side::<f32>(workers.simd, side, cache, x, &stores),
     });
     Ok(())
 }
 
-/// `stores` pairs rows of `x` with slots; `store` rounds f32 to the cache's dtype.
-fn write_side<T: AnyBitPattern + NoUninit>(
+/// `stores` pairs rows of `x` with slots.
+fn write_side<T: Float>(
+    simd: Simd,
     side: &mut Storage,
     cache: KvCache,
     x: FloatMatrix<'_>,
     stores: &[(usize, usize)],
-    store: impl Fn(&mut [T], &[f32]),
 ) {
     let (head_dim, block_size) = (cache.head_dim as usize, cache.block_size as usize);
     let data = side.as_mut_slice::<T>();
@@ -56,9 +56,9 @@ fn write_side<T: AnyBitPattern + NoUninit>(
     for &(i, slot) in stores {
         let (block, position) = (slot / block_size, slot % block_size);
         let first_head = block * cache.num_kv_heads as usize;
-        for (head, values) in x.row(i, &mut scratch).chunks_exact(head_dim).enumerate() {
+        for (head, values) in x.row(simd, i, &mut scratch).chunks_exact(head_dim).enumerate() {
             let start = ((first_head + head) * block_size + position) * head_dim;
-            store(&mut data[start..start + head_dim], values);
+            T::store(simd, &mut data[start..start + head_dim], values);
         }
     }
 }

@@ -20,6 +20,7 @@ mod dense;
 mod device_value;
 mod embed;
 mod execute;
+mod float;
 mod graph;
 mod host_memory;
 mod kv;

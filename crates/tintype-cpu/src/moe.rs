@@ -23,7 +23,7 @@ pub(crate) fn route(
     let cost = COST * ids.len() * logits.num_cols();
     let rows = ids.into_iter().zip(weights).collect();
     workers.for_each(rows, cost, |scratch: &mut Vec<f32>, i, (ids, weights)| {
-        choose(ids, weights, logits.row(i, scratch), renormalize);
+        choose(ids, weights, logits.row(workers.simd, i, scratch), renormalize);
     });
 }
 
@@ -108,7 +108,7 @@ impl<'a> Experts<'a> {
                 let packed = scratch.x.get(n * cols);
                 let (real, padding) = packed.split_at_mut(group.len() * cols);
                 for (choice, row) in group.iter().zip(real.chunks_exact_mut(cols)) {
-                    x.read_row(row_of(*choice), row);
+                    x.read_row(workers.simd, row_of(*choice), row);
                 }
                 padding.fill(0.0);
                 let y_t = scratch.y_t.get(height * n);
@@ -174,7 +174,7 @@ pub(crate) fn down(
         sum.clear();
         sum.resize(dim, 0.0);
         workers.simd.axpy_rows(sum, weights.row(i), &parts[i * k * dim..][..k * dim]);
-        row.update(row_scratch, |values| workers.simd.axpy(values, 1.0, sum));
+        row.update(workers.simd, row_scratch, |values| workers.simd.axpy(values, 1.0, sum));
     });
     Ok(())
 }

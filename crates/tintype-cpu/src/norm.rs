@@ -14,9 +14,9 @@ pub(crate) struct RmsNorm {
 }
 
 impl RmsNorm {
-    pub(crate) fn new(memory: &Memory, norm: Norm) -> Self {
+    pub(crate) fn new(simd: Simd, memory: &Memory, norm: Norm) -> Self {
         let mut weight = vec![0.0; norm.weight.cols as usize];
-        memory.floats(norm.weight).read_row(0, &mut weight);
+        memory.floats(norm.weight).read_row(simd, 0, &mut weight);
         Self { weight, eps: norm.eps }
     }
 
@@ -48,8 +48,8 @@ pub(crate) fn rms_norm(
     let cost = out.len() * x.num_cols();
     workers.for_each(out, cost, |scratch: &mut [Vec<f32>; 2], i, mut row| {
         let [x_scratch, out_scratch] = scratch;
-        let x = x.row(i, x_scratch);
-        row.write(out_scratch, |values| norm.apply(workers.simd, values, x));
+        let x = x.row(workers.simd, i, x_scratch);
+        row.write(workers.simd, out_scratch, |values| norm.apply(workers.simd, values, x));
     });
 }
 
@@ -57,7 +57,7 @@ pub(crate) fn rms_norm(
 pub(crate) fn head_norm(workers: Workers<'_>, x: Vec<RowMut<'_>>, cols: usize, norm: &RmsNorm) {
     let cost = x.len() * cols;
     workers.for_each(x, cost, |scratch: &mut Vec<f32>, _, mut row| {
-        row.update(scratch, |values| {
+        row.update(workers.simd, scratch, |values| {
             for head in values.chunks_exact_mut(norm.weight.len()) {
                 norm.apply_in_place(workers.simd, head);
             }

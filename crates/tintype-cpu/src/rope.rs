@@ -26,7 +26,7 @@ pub(crate) fn rope(
     let cost = x.len() * cols;
     workers.for_each(x, cost, |scratch: &mut Vec<f32>, i, mut row| {
         let (cos, sin) = angles[i];
-        row.update(scratch, |values| {
+        row.update(workers.simd, scratch, |values| {
             for head in values.chunks_exact_mut(head_dim) {
                 rotate(head, cos, sin);
             }

@@ -3,10 +3,10 @@
 use std::ops::Range;
 
 use bytemuck::{AnyBitPattern, NoUninit};
-use half::slice::HalfFloatSliceExt;
 use half::{bf16, f16};
 use tintype_ops::{DType, Tensor};
 
+use crate::float::Float;
 use crate::simd::Simd;
 use crate::storage::Storage;
 
@@ -94,24 +94,24 @@ impl<'a> FloatMatrix<'a> {
     }
 
     /// One row in f32: borrowed where it is stored so, else converted into `scratch`.
-    pub(crate) fn row<'s>(&self, row: usize, scratch: &'s mut Vec<f32>) -> &'s [f32]
+    pub(crate) fn row<'s>(&self, simd: Simd, row: usize, scratch: &'s mut Vec<f32>) -> &'s [f32]
     where
         'a: 's,
     {
         match self {
             Self::F32(matrix) => return matrix.row(row),
-            Self::F16(matrix) => convert(matrix.row(row), scratch),
-            Self::Bf16(matrix) => convert(matrix.row(row), scratch),
+            Self::F16(matrix) => convert(simd, matrix.row(row), scratch),
+            Self::Bf16(matrix) => convert(simd, matrix.row(row), scratch),
         }
         scratch
     }
 
     /// Copies one row into `out`, as f32.
-    pub(crate) fn read_row(&self, row: usize, out: &mut [f32]) {
+    pub(crate) fn read_row(&self, simd: Simd, row: usize, out: &mut [f32]) {
         match self {
-            Self::F32(matrix) => out.copy_from_slice(matrix.row(row)),
-            Self::F16(matrix) => matrix.row(row).convert_to_f32_slice(out),
-            Self::Bf16(matrix) => matrix.row(row).convert_to_f32_slice(out),
+            Self::F32(matrix) => Float::load(simd, out, matrix.row(row)),
+            Self::F16(matrix) => Float::load(simd, out, matrix.row(row)),
+            Self::Bf16(matrix) => Float::load(simd, out, matrix.row(row)),
         }
     }
 
@@ -144,20 +144,18 @@ impl<'a> Floats<'a> {
 
     /// Copies the elements from `start` on into `out`, as f32.
     pub(crate) fn read(&self, simd: Simd, start: usize, out: &mut [f32]) {
+        let range = start..start + out.len();
         match self {
-            Self::F32(data) => out.copy_from_slice(&data[start..][..out.len()]),
-            Self::F16(data) => simd.f16_to_f32(out, &data[start..start + out.len()]),
-            Self::Bf16(data) => simd.bf16_to_f32(out, &data[start..start + out.len()]),
+            Self::F32(data) => Float::load(simd, out, &data[range]),
+            Self::F16(data) => Float::load(simd, out, &data[range]),
+            Self::Bf16(data) => Float::load(simd, out, &data[range]),
         }
     }
 }
 
-fn convert<T>(row: &[T], out: &mut Vec<f32>)
-where
-    [T]: HalfFloatSliceExt,
-{
+fn convert<T: Float>(simd: Simd, row: &[T], out: &mut Vec<f32>) {
     out.resize(row.len(), 0.0);
-    row.convert_to_f32_slice(out);
+    T::load(simd, out, row);
 }
 
 /// One row of an output.
@@ -187,32 +185,42 @@ impl RowMut<'_> {
 
     /// Overwrites the row with what `fill` writes, rounded once. `fill` must write every element:
     /// what it finds there means nothing.
-    pub(crate) fn write(&mut self, scratch: &mut Vec<f32>, fill: impl FnOnce(&mut [f32])) {
+    pub(crate) fn write(
+        &mut self,
+        simd: Simd,
+        scratch: &mut Vec<f32>,
+        fill: impl FnOnce(&mut [f32]),
+    ) {
         if let Self::F32(row) = self {
             return fill(row);
         }
         scratch.resize(self.len(), 0.0);
         fill(scratch);
-        self.store(scratch);
+        self.store(simd, scratch);
     }
 
     /// Changes the row in place: `change` finds its values as f32, and they are rounded once.
-    pub(crate) fn update(&mut self, scratch: &mut Vec<f32>, change: impl FnOnce(&mut [f32])) {
+    pub(crate) fn update(
+        &mut self,
+        simd: Simd,
+        scratch: &mut Vec<f32>,
+        change: impl FnOnce(&mut [f32]),
+    ) {
         match self {
             Self::F32(row) => return change(row),
-            Self::F16(row) => convert(row, scratch),
-            Self::Bf16(row) => convert(row, scratch),
+            Self::F16(row) => convert(simd, row, scratch),
+            Self::Bf16(row) => convert(simd, row, scratch),
         }
         change(scratch);
-        self.store(scratch);
+        self.store(simd, scratch);
     }
 
     /// Overwrites the row with `values`, rounded once.
-    pub(crate) fn store(&mut self, values: &[f32]) {
+    pub(crate) fn store(&mut self, simd: Simd, values: &[f32]) {
         match self {
-            Self::F32(row) => row.copy_from_slice(values),
-            Self::F16(row) => row.convert_from_f32_slice(values),
-            Self::Bf16(row) => row.convert_from_f32_slice(values),
+            Self::F32(row) => Float::store(simd, row, values),
+            Self::F16(row) => Float::store(simd, row, values),
+            Self::Bf16(row) => Float::store(simd, row, values),
         }
     }
 }

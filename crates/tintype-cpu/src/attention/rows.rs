@@ -37,7 +37,7 @@ struct Softmax {
 
 impl Rows {
     /// Takes the queries of a task.
-    pub(super) fn start(&mut self, op: &Attention<'_>, task: &Task<'_>) {
+    pub(super) fn start(&mut self, simd: Simd, op: &Attention<'_>, task: &Task<'_>) {
         (self.group, self.head_dim) = (op.group(), op.head_dim());
         self.padded = self.head_dim.next_multiple_of(PADDING);
         let (num_rows, width) = (task.num_tokens * self.group, self.group * self.head_dim);
@@ -46,7 +46,7 @@ impl Rows {
         self.sums.get(num_rows * self.padded).fill(0.0);
         let q = self.q.get(num_rows * self.padded);
         for (i, q) in q.chunks_exact_mut(self.group * self.padded).enumerate() {
-            let row = op.q.row(task.first_row + i, &mut self.row);
+            let row = op.q.row(simd, task.first_row + i, &mut self.row);
             let heads = row[task.kv_head * width..][..width].chunks_exact(self.head_dim);
             for (q, head) in q.chunks_exact_mut(self.padded).zip(heads) {
                 let (values, padding) = q.split_at_mut(self.head_dim);
