@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use tintype_ops::{Enqueue, Error, Op, Stream};
 
 use crate::piecewise::{Piece, split};
-use crate::{GraphError, GraphKey};
+use crate::{GraphError, GraphKey, Step};
 
 /// What a capture took.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -155,6 +155,13 @@ impl<S: Stream> PieceCapture<'_, S> {
         let what = format!("{phase} the graph of ops {start}..{end}");
         GraphError::Capture { key: self.key, what, source }
     }
+}
+
+/// The ops that a step queues.
+pub(crate) fn record(key: GraphKey, forward: &mut Step<'_>) -> Result<Vec<Op>, GraphError> {
+    let mut ops = Vec::new();
+    forward(&mut ops).map_err(|source| GraphError::Record { key, source })?;
+    Ok(ops)
 }
 
 /// An op as errors name it: its place in the list, its name and its operands.

@@ -18,6 +18,14 @@ pub enum GraphError {
         /// What the forward pass returned.
         source: Error,
     },
+    /// An eager run ahead of a capture failed.
+    #[error("{key}: a warmup before its capture failed: {source}")]
+    Warmup {
+        /// The graph that was to be captured.
+        key: GraphKey,
+        /// What the stream returned.
+        source: Error,
+    },
     /// The stream refused to make a graph.
     #[error(
         "{key}: {what} failed: {source}; set on_capture_failure to eager to run such batches \

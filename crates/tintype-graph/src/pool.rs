@@ -3,10 +3,10 @@
 use tintype_config::Compilation;
 use tintype_ops::{Enqueue, Error, Op, Stream};
 
-use crate::capture::Captured;
+use crate::capture::{Captured, record};
 use crate::debug::DebugQueue;
 use crate::options::{CapturePolicy, GraphOptions, OnCaptureFailure};
-use crate::verify::{self, Outputs, RandomBatch};
+use crate::verify::check_ops;
 use crate::wrapper::{Action, Seal, Wrapper};
 use crate::{
     BatchDescriptor, CaptureNote, CaptureReport, Counters, Dispatch, Dispatcher, EagerReason,
@@ -170,7 +170,7 @@ impl<S: Stream> GraphPool<S> {
         }
         let mut step = |queue: &mut dyn Enqueue| forward(key.descriptor, queue);
         while self.action(key.into()) == Action::Warmup {
-            step(stream)?;
+            self.queue(stream, &mut step).map_err(|source| GraphError::Warmup { key, source })?;
             self.wrapper_mut(key.mode).warmed(key.descriptor);
         }
         match self.action(key.into()) {
@@ -252,60 +252,6 @@ impl<S: Stream> GraphPool<S> {
         }
     }
 
-    /// Runs every captured graph against eager, as [`Self::verify_graph`], and returns how many
-    /// there are.
-    ///
-    /// # Errors
-    /// As [`Self::verify_graph`].
-    pub fn verify_all(
-        &mut self,
-        stream: &mut S,
-        forward: &mut Forward<'_>,
-        batch: &mut dyn RandomBatch<S>,
-    ) -> Result<usize, GraphError> {
-        let captured: Vec<_> = self.keys.iter().copied().filter(|&key| self.has(key)).collect();
-        for &key in &captured {
-            self.verify_graph(stream, key, forward, batch)?;
-        }
-        Ok(captured.len())
-    }
-
-    /// Runs the graph of `key` and the same ops eagerly on two random batches, and compares what
-    /// they compute bit for bit. Two, so that a graph that holds on to inputs it has seen shows.
-    /// These runs are not counted as steps.
-    ///
-    /// # Errors
-    /// [`GraphError::Unknown`] when there is no such graph, [`GraphError::Stale`] and
-    /// [`GraphError::Mismatch`] when it differs, or what the stream returned.
-    pub fn verify_graph(
-        &mut self,
-        stream: &mut S,
-        key: GraphKey,
-        forward: &mut Forward<'_>,
-        batch: &mut dyn RandomBatch<S>,
-    ) -> Result<(), GraphError> {
-        let graph = self.graph(key).ok_or(GraphError::Unknown { key })?;
-        let mut step = |queue: &mut dyn Enqueue| forward(key.descriptor, queue);
-        check_ops(key, graph.ops(), &mut step)?;
-        let tensors = batch.outputs(key.descriptor);
-        for seed in 0..2 {
-            let mut prepare = |stream: &mut S| {
-                verify::poison(stream, &tensors)?;
-                batch.fill(stream, key.descriptor, seed)
-            };
-            prepare(stream)?;
-            step(stream)?;
-            let eager = Outputs::download(stream, &tensors)?;
-            prepare(stream)?;
-            graph.replay(stream, key)?;
-            let replay = Outputs::download(stream, &tensors)?;
-            if let Some(mismatch) = eager.first_mismatch(&replay, seed) {
-                return Err(GraphError::Mismatch { key, mismatch: Box::new(mismatch) });
-            }
-        }
-        Ok(())
-    }
-
     /// What is captured, what it cost, and how often each graph was replayed.
     #[must_use]
     pub fn report(&self) -> CaptureReport {
@@ -348,8 +294,13 @@ impl<S: Stream> GraphPool<S> {
         }
     }
 
-    fn graph(&self, key: GraphKey) -> Option<&Captured<S::GraphExec>> {
+    pub(crate) fn graph(&self, key: GraphKey) -> Option<&Captured<S::GraphExec>> {
         self.wrapper(key.mode).graph(key.descriptor)
+    }
+
+    /// What is captured, in the order of capture at start-up.
+    pub(crate) fn captured_keys(&self) -> impl Iterator<Item = GraphKey> + '_ {
+        self.keys.iter().copied().filter(|&key| self.has(key))
     }
 
     fn is_wanted(&self, key: GraphKey) -> bool {
@@ -437,11 +388,16 @@ impl<S: Stream> GraphPool<S> {
     ) -> Result<Ran, GraphError> {
         self.last = None;
         self.counters.count_eager(reason);
-        match self.options.debug {
-            true => forward(&mut DebugQueue::new(stream))?,
-            false => forward(stream)?,
-        }
+        self.queue(stream, forward)?;
         Ok(Ran::Eager(reason))
+    }
+
+    /// Queues ops outside a graph.
+    fn queue(&self, stream: &mut S, forward: &mut Step<'_>) -> tintype_ops::Result<()> {
+        match self.options.debug {
+            true => forward(&mut DebugQueue::new(stream)),
+            false => forward(stream),
+        }
     }
 
     fn check_operands(&self, key: GraphKey, forward: &mut Step<'_>) -> Result<(), GraphError> {
@@ -449,20 +405,5 @@ impl<S: Stream> GraphPool<S> {
             Some(graph) if self.options.checks_operands() => check_ops(key, graph.ops(), forward),
             _ => Ok(()),
         }
-    }
-}
-
-/// The ops that a step queues.
-fn record(key: GraphKey, forward: &mut Step<'_>) -> Result<Vec<Op>, GraphError> {
-    let mut ops = Vec::new();
-    forward(&mut ops).map_err(|source| GraphError::Record { key, source })?;
-    Ok(ops)
-}
-
-/// Refuses a step that is not the one that was captured.
-fn check_ops(key: GraphKey, captured: &[Op], forward: &mut Step<'_>) -> Result<(), GraphError> {
-    match verify::first_difference(captured, &record(key, forward)?) {
-        Some(found) => Err(GraphError::Stale { key, difference: Box::new(found) }),
-        None => Ok(()),
     }
 }

@@ -2,10 +2,10 @@
 
 use std::fmt;
 
-use tintype_ops::{Memory, Op, Operand, Result, Stream, Tensor};
+use tintype_ops::{Enqueue, Memory, Op, Operand, Result, Stream, Tensor};
 
-use crate::BatchDescriptor;
-use crate::capture::describe;
+use crate::capture::{describe, record};
+use crate::{BatchDescriptor, Forward, GraphError, GraphKey, GraphPool, Step};
 
 /// How a step differs from what was captured.
 #[derive(Debug, Clone, PartialEq)]
@@ -55,8 +55,20 @@ impl fmt::Display for Difference {
     }
 }
 
+/// Refuses a step that is not the one that was captured.
+pub(crate) fn check_ops(
+    key: GraphKey,
+    captured: &[Op],
+    forward: &mut Step<'_>,
+) -> std::result::Result<(), GraphError> {
+    match first_difference(captured, &record(key, forward)?) {
+        Some(found) => Err(GraphError::Stale { key, difference: Box::new(found) }),
+        None => Ok(()),
+    }
+}
+
 /// The first difference between the ops that were captured and those that a step queues.
-pub(crate) fn first_difference(captured: &[Op], found: &[Op]) -> Option<Difference> {
+fn first_difference(captured: &[Op], found: &[Op]) -> Option<Difference> {
     let pairs = captured.iter().zip(found).enumerate();
     let differing = pairs.filter(|(_, (captured, found))| captured != found);
     let mut differences = differing.map(|(index, (captured, found))| {
@@ -136,10 +148,10 @@ fn hex(bytes: &[u8]) -> String {
 }
 
 /// What a run left in the outputs.
-pub(crate) struct Outputs(Vec<(Tensor, Vec<u8>)>);
+struct Outputs(Vec<(Tensor, Vec<u8>)>);
 
 impl Outputs {
-    pub(crate) fn download<S: Stream>(stream: &mut S, tensors: &[Tensor]) -> Result<Self> {
+    fn download<S: Stream>(stream: &mut S, tensors: &[Tensor]) -> Result<Self> {
         let mut outputs = Vec::new();
         for &tensor in tensors {
             let mut bytes = vec![0; tensor.size_bytes() as usize];
@@ -150,7 +162,7 @@ impl Outputs {
     }
 
     /// The first element in which `replay` differs from these, the outputs of an eager run.
-    pub(crate) fn first_mismatch(&self, replay: &Self, seed: u64) -> Option<Mismatch> {
+    fn first_mismatch(&self, replay: &Self, seed: u64) -> Option<Mismatch> {
         let mut pairs = self.0.iter().zip(&replay.0);
         pairs.find_map(|((tensor, eager), (_, replay))| {
             let size = tensor.dtype.size_bytes();
@@ -171,11 +183,68 @@ impl Outputs {
 
 /// Overwrites outputs with a pattern that no run leaves behind (a NaN, −1), so that a replay that
 /// writes nothing does not pass by what the eager run wrote.
-pub(crate) fn poison<S: Stream>(stream: &mut S, tensors: &[Tensor]) -> Result<()> {
+fn poison<S: Stream>(stream: &mut S, tensors: &[Tensor]) -> Result<()> {
     for &tensor in tensors {
         stream.upload(tensor, &vec![0xff; tensor.size_bytes() as usize])?;
     }
     Ok(())
+}
+
+/// Verification on demand.
+impl<S: Stream> GraphPool<S> {
+    /// Runs every captured graph against eager, as [`Self::verify_graph`], and returns how many
+    /// there are.
+    ///
+    /// # Errors
+    /// As [`Self::verify_graph`].
+    pub fn verify_all(
+        &self,
+        stream: &mut S,
+        forward: &mut Forward<'_>,
+        batch: &mut dyn RandomBatch<S>,
+    ) -> std::result::Result<usize, GraphError> {
+        let captured: Vec<_> = self.captured_keys().collect();
+        for &key in &captured {
+            self.verify_graph(stream, key, forward, batch)?;
+        }
+        Ok(captured.len())
+    }
+
+    /// Runs the graph of `key` and the same ops eagerly on two random batches, and compares what
+    /// they compute bit for bit. Two, so that a graph that holds on to inputs it has seen shows.
+    /// These runs are not counted as steps.
+    ///
+    /// # Errors
+    /// [`GraphError::Unknown`] when there is no such graph, [`GraphError::Stale`] and
+    /// [`GraphError::Mismatch`] when it differs, or what the stream returned.
+    pub fn verify_graph(
+        &self,
+        stream: &mut S,
+        key: GraphKey,
+        forward: &mut Forward<'_>,
+        batch: &mut dyn RandomBatch<S>,
+    ) -> std::result::Result<(), GraphError> {
+        let graph = self.graph(key).ok_or(GraphError::Unknown { key })?;
+        let mut step = |queue: &mut dyn Enqueue| forward(key.descriptor, queue);
+        check_ops(key, graph.ops(), &mut step)?;
+        let tensors = batch.outputs(key.descriptor);
+        for seed in 0..2 {
+            let mut prepare = |stream: &mut S| {
+                poison(stream, &tensors)?;
+                batch.fill(stream, key.descriptor, seed)
+            };
+            prepare(stream)?;
+            step(stream)?;
+            let eager = Outputs::download(stream, &tensors)?;
+            prepare(stream)?;
+            graph.replay(stream, key)?;
+            let replay = Outputs::download(stream, &tensors)?;
+            if let Some(mismatch) = eager.first_mismatch(&replay, seed) {
+                return Err(GraphError::Mismatch { key, mismatch: Box::new(mismatch) });
+            }
+        }
+        Ok(())
+    }
 }
 
 #[cfg(test)]
