@@ -137,8 +137,11 @@ fn add_panel<S: Simd, const MR: usize>(
     let end = n.min(token + PANEL_VECTORS * S::F32_LANES);
     for (strip, y) in strips.iter().zip(y.chunks_mut(MR * n)) {
         let sums = tile(simd, strip, panel);
-        for (sums, y) in sums.iter().zip(y.chunks_exact_mut(n)) {
-            add_sums(simd, sums, &mut y[token..end]);
+        let mut y = y.chunks_exact_mut(n);
+        // Indexed by constants once it is unrolled; else the sums would live in memory.
+        for r in 0..MR {
+            let Some(y) = y.next() else { break };
+            add_sums(simd, sums[r], &mut y[token..end]);
         }
     }
 }
@@ -163,13 +166,14 @@ fn tile<S: Simd, const MR: usize>(
 }
 
 #[inline(always)]
-fn add_sums<S: Simd>(simd: S, sums: &[S::f32s; PANEL_VECTORS], y: &mut [f32]) {
+fn add_sums<S: Simd>(simd: S, sums: [S::f32s; PANEL_VECTORS], y: &mut [f32]) {
     if y.len() == PANEL_VECTORS * S::F32_LANES {
-        for (y, sum) in S::as_mut_simd_f32s(y).0.iter_mut().zip(sums) {
-            *y = simd.add_f32s(*y, *sum);
+        let y = S::as_mut_simd_f32s(y).0;
+        for v in 0..PANEL_VECTORS {
+            y[v] = simd.add_f32s(y[v], sums[v]);
         }
     } else {
-        for (y, sum) in y.iter_mut().zip(bytemuck::cast_slice::<S::f32s, f32>(sums)) {
+        for (y, sum) in y.iter_mut().zip(bytemuck::cast_slice::<S::f32s, f32>(&sums)) {
             *y += *sum;
         }
     }

@@ -21,6 +21,9 @@ pub(super) const MAX_TOKENS: usize = 2 * MAX_GROUP;
 const MAX_GROUP: usize = 8;
 /// Rows that one group of tokens takes before the next reads them again, from the cache.
 const ROW_BLOCK: usize = 12;
+/// Floats of activations that are used for all rows of a block before the next are: half of a
+/// first-level cache.
+const CHUNK_FLOATS: usize = 4096;
 /// Steps of activations that are arranged in one task.
 const ARRANGE_STEPS: usize = 64;
 
@@ -100,122 +103,145 @@ impl<E: Element> WithSimd for Rows<'_, E> {
     fn with_simd<S: Simd>(self, simd: S) {
         let Self { w, first_row, n, x, mut y_t, .. } = self;
         let cols = w.cols();
-        let x_token = cols.next_multiple_of(2 * S::F32_LANES);
         for stretch in w.stretches::<E>(first_row..first_row + y_t.len() / n) {
             for block in stretch.chunks(ROW_BLOCK * cols) {
                 let (y, rest) = y_t.split_at_mut(block.len() / cols * n);
                 y_t = rest;
-                for Group { first, len } in groups(n) {
-                    let x = &x[first * x_token..][..len * x_token];
-                    block_by_group::<S, E>(simd, block, cols, x, len, &mut y[first..], n);
+                let sums = multiply_block::<S, E>(simd, block, cols, x, n);
+                for (sums, y) in sums.iter().zip(y.chunks_exact_mut(n)) {
+                    for (sum, y) in sums.iter().zip(y) {
+                        *y = simd.reduce_sum_f32s(*sum);
+                    }
                 }
             }
         }
     }
 }
 
-/// Picks how many rows to take at a time: enough accumulators to keep the multipliers busy, no
-/// more than there are registers for.
+/// One vector of sums per row of a block and token.
+type Sums<V> = [[V; MAX_TOKENS]; ROW_BLOCK];
+
+/// The products of the rows of `block` and all tokens, some columns at a time.
 #[inline(always)]
-fn block_by_group<S: Simd, E: Element>(
+fn multiply_block<S: Simd, E: Element>(
     simd: S,
     block: &[E],
     cols: usize,
     x: &[f32],
-    len: usize,
-    y: &mut [f32],
     n: usize,
+) -> Sums<S::f32s> {
+    let mut sums = [[simd.splat_f32s(0.0); MAX_TOKENS]; ROW_BLOCK];
+    let step = 2 * S::F32_LANES;
+    let steps = cols.div_ceil(step);
+    let chunk = (CHUNK_FLOATS / (step * n)).max(1);
+    for start in (0..steps).step_by(chunk) {
+        let end = steps.min(start + chunk);
+        for Group { first, len } in groups(n) {
+            let x = &x[(first * steps + start * len) * step..][..(end - start) * len * step];
+            let x = S::as_simd_f32s(x).0.as_chunks::<2>().0;
+            multiply_group::<S, E>(simd, block, cols, start, x, len, &mut sums, first);
+        }
+    }
+    sums
+}
+
+/// Picks how many rows to take at a time: enough accumulators to keep the multipliers busy, no
+/// more than there are registers for.
+#[inline(always)]
+#[allow(clippy::too_many_arguments)]
+fn multiply_group<S: Simd, E: Element>(
+    simd: S,
+    block: &[E],
+    cols: usize,
+    start: usize,
+    x: &[[S::f32s; 2]],
+    len: usize,
+    sums: &mut Sums<S::f32s>,
+    first: usize,
 ) {
-    macro_rules! tiles {
+    macro_rules! by_size {
         ($($tokens:literal: $rows:literal or $rows_of_32:literal,)*) => {
             match (len, S::REGISTER_COUNT >= 32) {
-                $(($tokens, false) => tiles::<S, E, $rows, $tokens>(simd, block, cols, x, y, n),
+                $(($tokens, false) => tiles::<S, E, $rows, $tokens>(simd, block, cols, start, x.as_chunks().0, sums, first),
                 ($tokens, true) =>
-                    tiles::<S, E, $rows_of_32, $tokens>(simd, block, cols, x, y, n),)*
+                    tiles::<S, E, $rows_of_32, $tokens>(simd, block, cols, start, x.as_chunks().0, sums, first),)*
                 _ => {}
             }
         };
     }
-    tiles! {
+    by_size! {
         1: 4 or 4, 2: 4 or 4, 3: 4 or 4, 4: 3 or 4,
         5: 2 or 4, 6: 2 or 4, 7: 1 or 3, 8: 1 or 3,
     }
 }
 
-/// `y[r][t]` for all rows of `block` and `T` tokens; a row of `y` has `n` elements.
+/// Takes `R` rows of the block at a time, and those that are left one by one.
 #[inline(always)]
 fn tiles<S: Simd, E: Element, const R: usize, const T: usize>(
     simd: S,
     block: &[E],
     cols: usize,
-    x: &[f32],
-    y: &mut [f32],
-    n: usize,
+    start: usize,
+    x: &[[[S::f32s; 2]; T]],
+    sums: &mut Sums<S::f32s>,
+    first: usize,
 ) {
-    let x = S::as_simd_f32s(x).0.as_chunks::<2>().0.as_chunks::<T>().0;
     let full = block.chunks_exact(R * cols);
     let rest = full.remainder().chunks_exact(cols);
-    let mut y = y.chunks_mut(n);
-    for rows in full {
+    let (sums_full, sums_rest) = sums.split_at_mut(block.len() / cols / R * R);
+    for (rows, sums) in full.zip(sums_full.as_chunks_mut::<R>().0) {
         let rows = std::array::from_fn(|r| &rows[r * cols..(r + 1) * cols]);
-        for sums in tile::<S, E, R, T>(simd, rows, x) {
-            store(y.next(), sums);
-        }
+        tile::<S, E, R, T>(simd, rows, start, x, sums, first);
     }
-    for row in rest {
-        for sums in tile::<S, E, 1, T>(simd, [row], x) {
-            store(y.next(), sums);
-        }
+    for (row, sums) in rest.zip(sums_rest) {
+        tile::<S, E, 1, T>(simd, [row], start, x, std::array::from_mut(sums), first);
     }
 }
 
-#[inline(always)]
-fn store<const T: usize>(y: Option<&mut [f32]>, sums: [f32; T]) {
-    if let Some(y) = y {
-        y[..T].copy_from_slice(&sums);
-    }
-}
-
-/// The products of `R` rows and `T` tokens.
+/// Adds the products of `R` rows, from step `start` on, and `T` tokens.
 #[inline(always)]
 fn tile<S: Simd, E: Element, const R: usize, const T: usize>(
     simd: S,
     rows: [&[E]; R],
+    start: usize,
     x: &[[[S::f32s; 2]; T]],
-) -> [[f32; T]; R] {
-    let mut sums = [[simd.splat_f32s(0.0); T]; R];
-    let whole = E::steps::<S>(rows[0]).0.len();
-    let steps: [&[E::Step<S>]; R] = std::array::from_fn(|r| &E::steps::<S>(rows[r]).0[..whole]);
+    sums: &mut [[S::f32s; MAX_TOKENS]; R],
+    first: usize,
+) {
+    let mut tile = [[simd.splat_f32s(0.0); T]; R];
+    for r in 0..R {
+        tile[r].copy_from_slice(&sums[r][first..first + T]);
+    }
+    let whole = x.len().min(E::steps::<S>(rows[0]).0.len() - start);
+    let steps: [&[E::Step<S>]; R] =
+        std::array::from_fn(|r| &E::steps::<S>(rows[r]).0[start..start + whole]);
     let (x_whole, x_tail) = x.split_at(whole);
     for (i, x) in x_whole.iter().enumerate() {
         for r in 0..R {
-            add_step(simd, &mut sums[r], E::widen(simd, steps[r][i]), x);
+            add_step(simd, &mut tile[r], E::widen(simd, steps[r][i]), x);
         }
     }
     if let Some(x) = x_tail.first() {
         for r in 0..R {
             let step = E::last_step(simd, E::steps::<S>(rows[r]).1);
-            add_step(simd, &mut sums[r], E::widen(simd, step), x);
+            add_step(simd, &mut tile[r], E::widen(simd, step), x);
         }
     }
-    let mut totals = [[0.0; T]; R];
     for r in 0..R {
-        for t in 0..T {
-            totals[r][t] = simd.reduce_sum_f32s(sums[r][t]);
-        }
+        sums[r][first..first + T].copy_from_slice(&tile[r]);
     }
-    totals
 }
 
 #[inline(always)]
 fn add_step<S: Simd, const T: usize>(
     simd: S,
     sums: &mut [S::f32s; T],
-    [first, second]: [S::f32s; 2],
+    weights: [S::f32s; 2],
     x: &[[S::f32s; 2]; T],
 ) {
-    for t in 0..T {
-        sums[t] = mul_add(simd, first, x[t][0], sums[t]);
-        sums[t] = mul_add(simd, second, x[t][1], sums[t]);
+    for half in 0..2 {
+        for t in 0..T {
+            sums[t] = mul_add(simd, weights[half], x[t][half], sums[t]);
+        }
     }
 }
