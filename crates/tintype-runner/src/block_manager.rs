@@ -19,12 +19,13 @@ impl BlockManager {
         }
     }
 
-    pub(crate) fn num_blocks(&self) -> usize {
-        self.num_blocks
-    }
-
+    #[cfg(test)]
     pub(crate) fn num_free(&self) -> usize {
         self.free.len()
+    }
+
+    pub(crate) fn num_blocks(&self) -> usize {
+        self.num_blocks
     }
 
     /// Blocks that `num_tokens` tokens take.

@@ -85,7 +85,7 @@ pub enum EngineError {
     Config(#[from] ConfigError),
     /// The model cannot be loaded.
     #[error(transparent)]
-    Model(#[from] ModelError),
+    Model(Box<ModelError>),
     /// A graph could not be captured, or is not what an eager run computes.
     #[error(transparent)]
     Graph(#[from] GraphError),
@@ -130,7 +130,7 @@ pub enum EngineError {
         /// The requests, in the order in which they were added.
         failed: Vec<RequestId>,
         /// Why.
-        source: GraphError,
+        source: Box<EngineError>,
     },
     /// The tokenizer cannot turn its own tokens into text.
     #[error(transparent)]
@@ -138,6 +138,12 @@ pub enum EngineError {
     /// A request is refused.
     #[error(transparent)]
     Request(#[from] RequestError),
+}
+
+impl From<ModelError> for EngineError {
+    fn from(error: ModelError) -> Self {
+        Self::Model(Box::new(error))
+    }
 }
 
 /// Names what was being done when the stream failed.

@@ -4,6 +4,7 @@ use tintype_config::GenerationConfig;
 use tintype_ops::sampling::SampleParams;
 
 use crate::RequestError;
+use crate::random::SplitMix64;
 
 /// How one request's tokens are drawn, and when it ends. The default is greedy, to the model's end
 /// of sequence or the longest length.
@@ -154,11 +155,7 @@ impl SamplingParams {
 /// The seed of a request that brings none: the engine's, and the request's number mixed in, so
 /// that equal prompts of one run draw differently and a rerun draws the same.
 pub(crate) fn derived_seed(engine_seed: u64, index: u64) -> u64 {
-    // SplitMix64 (Steele, Lea, Flood 2014) at position `index`.
-    let mut x = engine_seed.wrapping_add(index.wrapping_add(1).wrapping_mul(0x9E37_79B9_7F4A_7C15));
-    x = (x ^ (x >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-    x = (x ^ (x >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-    x ^ (x >> 31)
+    SplitMix64::at(engine_seed, index).next()
 }
 
 #[cfg(test)]

@@ -209,6 +209,11 @@ impl Scheduler {
         !self.running.is_empty() || !self.waiting.is_empty()
     }
 
+    /// Blocks of the KV cache, free or not.
+    pub(crate) fn num_blocks(&self) -> usize {
+        self.blocks.num_blocks()
+    }
+
     /// How often a sequence gave its blocks back.
     pub(crate) fn num_preemptions(&self) -> u64 {
         self.num_preemptions

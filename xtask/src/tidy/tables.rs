@@ -73,6 +73,7 @@ pub(super) const CRATES: &[Crate] = &[
         folder: "crates/tintype-runner",
         ours: Allowed::Only(&["tintype-config", "tintype-graph", "tintype-model", "tintype-ops"]),
         external: Allowed::Only(&[
+            "bytemuck",
             "minijinja",
             "minijinja-contrib",
             "serde",

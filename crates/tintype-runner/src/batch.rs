@@ -1,0 +1,203 @@
+//! One step's inputs as arrays on the host, padded to the shape that the step runs at.
+
+use tintype_graph::BatchDescriptor;
+
+use crate::sequence::Sequence;
+
+/// A sequence's part in a step.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct BatchRow<'a> {
+    pub(crate) sequence: &'a Sequence,
+    /// How many of its uncomputed tokens, at least 1.
+    pub(crate) num_tokens: usize,
+}
+
+impl BatchRow<'_> {
+    /// Tokens in the cache once the step has run.
+    pub(crate) fn context_len(&self) -> usize {
+        self.sequence.num_computed + self.num_tokens
+    }
+
+    /// Whether a token is drawn after the step: no part of the prompt is left.
+    pub(crate) fn is_complete(&self) -> bool {
+        self.context_len() == self.sequence.len()
+    }
+}
+
+/// The shape that a step runs at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct BatchShape {
+    pub(crate) num_tokens: u32,
+    pub(crate) num_seqs: u32,
+    /// Whether row `i` is the one token of sequence `i`.
+    pub(crate) decode: bool,
+}
+
+impl BatchShape {
+    /// Of a batch that is not padded.
+    pub(crate) fn of(rows: &[BatchRow<'_>], decode: bool) -> Self {
+        let num_tokens: usize = rows.iter().map(|row| row.num_tokens).sum();
+        Self { num_tokens: num_tokens as u32, num_seqs: rows.len() as u32, decode }
+    }
+
+    /// Rows of logits: one per sequence.
+    pub(crate) fn num_logit_rows(self) -> u32 {
+        self.num_seqs
+    }
+}
+
+impl From<BatchDescriptor> for BatchShape {
+    fn from(BatchDescriptor { num_tokens, num_seqs, uniform }: BatchDescriptor) -> Self {
+        Self { num_tokens, num_seqs, decode: uniform }
+    }
+}
+
+/// The inputs of a step, one vector per tensor. Reused from step to step.
+///
+/// Padding is what no real row can notice: a token and position that are valid, no slot (−1), and
+/// sequences without tokens (`cu_seqlens` repeats the number of real ones) and without context.
+/// Block tables of such sequences are never read and are left as they are.
+#[derive(Debug, Default)]
+pub(crate) struct HostBatch {
+    pub(crate) ids: Vec<i32>,
+    pub(crate) positions: Vec<i32>,
+    pub(crate) slots: Vec<i32>,
+    pub(crate) cu_seqlens: Vec<i32>,
+    pub(crate) context_lens: Vec<i32>,
+    /// `[real sequences, table_width]`.
+    pub(crate) block_tables: Vec<i32>,
+    /// The most blocks that a sequence of the batch has.
+    pub(crate) table_width: usize,
+    /// The row whose logits each sequence's next token is drawn from; empty where that is every
+    /// row in order.
+    pub(crate) logit_rows: Vec<i32>,
+}
+
+impl HostBatch {
+    /// Replaces the content by `rows`, at least one, padded to `shape`, which holds them.
+    pub(crate) fn fill(&mut self, rows: &[BatchRow<'_>], shape: BatchShape, block_size: usize) {
+        self.clear();
+        self.cu_seqlens.push(0);
+        for row in rows {
+            self.push_tokens(row, block_size);
+        }
+        self.push_block_tables(rows, block_size);
+        self.pad(shape);
+    }
+
+    fn clear(&mut self) {
+        let columns = [
+            &mut self.ids,
+            &mut self.positions,
+            &mut self.slots,
+            &mut self.cu_seqlens,
+            &mut self.context_lens,
+            &mut self.block_tables,
+            &mut self.logit_rows,
+        ];
+        columns.into_iter().for_each(Vec::clear);
+    }
+
+    fn push_tokens(&mut self, row: &BatchRow<'_>, block_size: usize) {
+        let Sequence { tokens, num_computed, block_table, .. } = row.sequence;
+        for position in *num_computed..row.context_len() {
+            let block = block_table[position / block_size] as usize;
+            self.ids.push(tokens[position] as i32);
+            self.positions.push(position as i32);
+            self.slots.push((block * block_size + position % block_size) as i32);
+        }
+        self.cu_seqlens.push(self.ids.len() as i32);
+        self.context_lens.push(row.context_len() as i32);
+        self.logit_rows.push(self.ids.len() as i32 - 1);
+    }
+
+    fn push_block_tables(&mut self, rows: &[BatchRow<'_>], block_size: usize) {
+        let num_blocks = |row: &BatchRow<'_>| row.context_len().div_ceil(block_size);
+        self.table_width = rows.iter().map(num_blocks).max().unwrap_or(0);
+        for row in rows {
+            let used = &row.sequence.block_table[..num_blocks(row)];
+            let end = self.block_tables.len() + self.table_width;
+            self.block_tables.extend(used.iter().map(|&block| block as i32));
+            self.block_tables.resize(end, 0);
+        }
+    }
+
+    fn pad(&mut self, shape: BatchShape) {
+        let (num_tokens, num_seqs) = (shape.num_tokens as usize, shape.num_seqs as usize);
+        let (real_tokens, real_seqs) = (self.ids.len(), self.context_lens.len());
+        assert!(
+            (1..=num_tokens).contains(&real_tokens) && real_seqs <= num_seqs,
+            "{real_tokens} tokens of {real_seqs} sequences in {shape:?}"
+        );
+        self.ids.resize(num_tokens, self.ids[0]);
+        self.positions.resize(num_tokens, self.positions[0]);
+        self.slots.resize(num_tokens, -1);
+        self.cu_seqlens.resize(num_seqs + 1, real_tokens as i32);
+        self.context_lens.resize(num_seqs, 0);
+        match shape.decode {
+            true => self.logit_rows.clear(),
+            false => self.logit_rows.resize(shape.num_logit_rows() as usize, 0),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Request, RequestId};
+
+    /// A sequence of tokens 100, 101, … with the first `num_computed` in the cache.
+    fn sequence(len: u32, num_computed: usize, block_table: &[u32]) -> Sequence {
+        let prompt_ids = (100..100 + len).collect();
+        let request = Request { prompt_ids, ..Request::default() };
+        let mut sequence = Sequence::new(RequestId(0), request, 0);
+        sequence.num_computed = num_computed;
+        sequence.block_table = block_table.to_vec();
+        sequence
+    }
+
+    #[test]
+    fn a_mixed_batch_is_padded_in_tokens_and_sequences() {
+        let (chunk, decode) = (sequence(7, 2, &[5, 9, 3]), sequence(4, 3, &[1]));
+        let rows = [
+            BatchRow { sequence: &chunk, num_tokens: 3 },
+            BatchRow { sequence: &decode, num_tokens: 1 },
+        ];
+        let mut batch = HostBatch::default();
+        batch.fill(&rows, BatchShape { num_tokens: 6, num_seqs: 3, decode: false }, 4);
+        assert_eq!(batch.ids, [102, 103, 104, 103, 102, 102]);
+        assert_eq!(batch.positions, [2, 3, 4, 3, 2, 2]);
+        assert_eq!(batch.slots, [22, 23, 36, 7, -1, -1]);
+        assert_eq!(batch.cu_seqlens, [0, 3, 4, 4]);
+        assert_eq!(batch.context_lens, [5, 4, 0]);
+        assert_eq!((batch.table_width, &batch.block_tables[..]), (2, &[5, 9, 1, 0][..]));
+        assert_eq!(batch.logit_rows, [2, 3, 0]);
+        assert!(!rows[0].is_complete() && rows[1].is_complete());
+    }
+
+    #[test]
+    fn a_decode_batch_has_logits_in_every_row() {
+        let (first, second) = (sequence(3, 2, &[0]), sequence(2, 1, &[7]));
+        let rows = [&first, &second].map(|sequence| BatchRow { sequence, num_tokens: 1 });
+        let mut batch = HostBatch::default();
+        batch.fill(&rows, BatchDescriptor::decode(4).into(), 8);
+        assert_eq!(batch.ids, [102, 101, 102, 102]);
+        assert_eq!(batch.slots, [2, 57, -1, -1]);
+        assert_eq!(batch.cu_seqlens, [0, 1, 2, 2, 2]);
+        assert_eq!(batch.context_lens, [3, 2, 0, 0]);
+        assert_eq!(batch.logit_rows, [0; 0]);
+    }
+
+    #[test]
+    fn an_unpadded_batch_has_its_own_shape() {
+        let only = sequence(3, 0, &[0]);
+        let rows = [BatchRow { sequence: &only, num_tokens: 3 }];
+        let shape = BatchShape::of(&rows, false);
+        assert_eq!(shape, BatchShape { num_tokens: 3, num_seqs: 1, decode: false });
+        let mut batch = HostBatch::default();
+        // What an earlier, larger step left behind is gone.
+        batch.fill(&rows, BatchShape { num_tokens: 8, num_seqs: 4, decode: false }, 4);
+        batch.fill(&rows, shape, 4);
+        assert_eq!((batch.ids.len(), batch.cu_seqlens, batch.logit_rows), (3, vec![0, 3], vec![2]));
+    }
+}
