@@ -109,3 +109,28 @@ fn parse<T: Copy + fmt::Display>(what: &str, text: &str, choices: &[T]) -> Resul
         format!("{what} {text:?} does not exist; choose one of {}", valid.join(", "))
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn choices_parse_as_they_print_and_as_json_spells_them() {
+        for policy in CapturePolicy::ALL {
+            assert_eq!(policy.to_string().parse(), Ok(policy));
+            assert_eq!(serde_json::to_string(&policy).unwrap(), format!("\"{policy}\""));
+        }
+        for choice in OnCaptureFailure::ALL {
+            assert_eq!(choice.to_string().parse(), Ok(choice));
+            assert_eq!(serde_json::to_string(&choice).unwrap(), format!("\"{choice}\""));
+        }
+    }
+
+    #[test]
+    fn an_unknown_choice_lists_those_there_are() {
+        let error = "eagerly".parse::<CapturePolicy>().unwrap_err();
+        let expected = "capture policy \"eagerly\" does not exist; \
+                        choose one of startup, lazy, background";
+        assert_eq!(error, expected);
+    }
+}

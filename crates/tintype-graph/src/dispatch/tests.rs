@@ -181,7 +181,8 @@ proptest! {
         let dispatcher = dispatcher(mode, &sizes, max_num_seqs);
         let outcome = dispatcher.dispatch(num_tokens, num_seqs, uniform);
         let Some(key) = outcome.key() else { return Ok(()) };
-        let BatchDescriptor { num_tokens: padded, num_seqs: rows, uniform: decode } = key.descriptor;
+        let batch = key.descriptor;
+        let (padded, rows, decode) = (batch.num_tokens, batch.num_seqs, batch.uniform);
         let least = sizes.iter().find(|&&size| size >= num_tokens as usize);
         prop_assert_eq!(least, Some(&(padded as usize)));
         prop_assert!(num_seqs <= rows && rows <= padded && rows <= dispatcher.max_padded_seqs());
