@@ -18,8 +18,7 @@ pub(crate) fn checked_index(
 ) -> Result<usize> {
     let index = usize::try_from(value).ok().filter(|&index| index < len);
     index.ok_or_else(|| {
-        let what =
-            format!("row {row} has {what} {value}, expected one below {len} and not below 0");
+        let what = format!("row {row} has {what} {value}, expected one in 0..{len}");
         Error::InvalidOp { op, what }
     })
 }

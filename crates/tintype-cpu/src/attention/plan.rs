@@ -80,7 +80,7 @@ impl Sequence {
         let blocks = op.first_key(first_position) / block_size..context_len.div_ceil(block_size);
         for block in blocks {
             let entry = op.block_tables.row(index)[block];
-            let what = format_args!("in block {block} of its table");
+            let what = format_args!("block_tables[{block}] =");
             checked_index("attention", index, what, entry, op.cache.num_blocks as usize)?;
         }
         Ok(Some(Self { index, rows, context_len }))
@@ -94,7 +94,7 @@ fn rows_of(op: &Attention<'_>, index: usize) -> Result<Range<usize>> {
     }
     let bound = |i: usize| {
         let value = op.cu_seqlens.row(i)[0];
-        checked_index("attention", i, "in cu_seqlens", value, op.q.num_rows() + 1)
+        checked_index("attention", i, "cu_seqlens", value, op.q.num_rows() + 1)
     };
     let rows = bound(index)?..bound(index + 1)?;
     if rows.start > rows.end || (index == 0 && rows.start != 0) {

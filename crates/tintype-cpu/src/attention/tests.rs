@@ -77,7 +77,8 @@ impl Case<'_> {
         let (mut keys, mut values) = (Vec::new(), Vec::new());
         // Blocks are handed out from the back, so that no table is in order.
         let mut free = num_blocks;
-        for (&(tokens, len), table) in self.sequences.iter().zip(tables.chunks_mut(max_blocks as usize))
+        for (&(tokens, len), table) in
+            self.sequences.iter().zip(tables.chunks_mut(max_blocks as usize))
         {
             for entry in &mut table[..blocks_of(len) as usize] {
                 free -= 1;

@@ -65,11 +65,6 @@ impl Device {
         x ^ (x >> 31)
     }
 
-    /// A whole number below `end`.
-    pub(crate) fn below(&mut self, end: u32) -> u32 {
-        (self.next() % u64::from(end)) as u32
-    }
-
     /// A value in ±1.
     fn value(&mut self) -> f32 {
         (self.next() >> 40) as f32 / (1 << 23) as f32 - 1.0
