@@ -134,7 +134,7 @@ impl Tensor {
     /// Size in bytes, gaps between rows not counted.
     #[must_use]
     pub const fn size_bytes(&self) -> u64 {
-        self.num_elements() * self.dtype.size_bytes() as u64
+        self.num_elements().saturating_mul(self.dtype.size_bytes() as u64)
     }
 
     /// The bytes of the buffer that the view spans, gaps included: `start..end`.
@@ -146,7 +146,8 @@ impl Tensor {
             return (start, start);
         }
         let last_row = (self.rows as u64 - 1) * self.stride as u64;
-        (start, start.saturating_add((last_row + self.cols as u64) * size))
+        let len = (last_row + self.cols as u64).saturating_mul(size);
+        (start, start.saturating_add(len))
     }
 }
 
