@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use serde::Serialize;
+use tintype_config::WeightDType;
 use tintype_ops::{Buffer, ReadProbe, Stream};
 
 use crate::error::doing;
@@ -57,7 +58,7 @@ pub struct SpreadWithTail {
 pub struct LatencyReport {
     /// The model's name.
     pub model: String,
-    /// Of the weights.
+    /// Of the weights, as `config.json` spells it: `bfloat16`, ….
     pub dtype: String,
     /// The device's name.
     pub device: String,
@@ -104,7 +105,6 @@ struct Samples {
 /// fails.
 pub fn latency<S: Stream + ReadProbe>(
     engine: &mut Engine<S>,
-    dtype: &str,
     options: &LatencyOptions,
     progress: &mut dyn FnMut(usize),
 ) -> Result<LatencyReport, EngineError> {
@@ -119,7 +119,7 @@ pub fn latency<S: Stream + ReadProbe>(
         run_batch(engine, options, &mut random, Some(buffer), &mut samples)?;
         progress(index + 1);
     }
-    Ok(report(engine, dtype, options, &samples))
+    Ok(report(engine, options, &samples))
 }
 
 /// One run of the batch, step by step, with passes of the probe in between.
@@ -190,17 +190,18 @@ fn probe_if<S: Stream + ReadProbe>(
 
 fn report<S: Stream>(
     engine: &Engine<S>,
-    dtype: &str,
     options: &LatencyOptions,
     samples: &Samples,
 ) -> LatencyReport {
     let device = engine.device_info();
+    // A config that does not say is float32's, as in transformers.
+    let dtype = engine.model().config().dtype.unwrap_or(WeightDType::F32);
     let weight_bytes = engine.model().weight_bytes();
     let decode = spread(&samples.decode);
     let latency = sorted_ms(&samples.latency);
     LatencyReport {
         model: engine.model_name().to_owned(),
-        dtype: dtype.to_owned(),
+        dtype: dtype.to_string(),
         device: device.name,
         threads: device.num_workers,
         batch_size: options.batch_size,

@@ -1,6 +1,6 @@
 //! Runs steps: pads a batch, replays or queues the forward pass, draws tokens.
 
-use tintype_graph::{CaptureProgress, GraphError, GraphKey, GraphPool};
+use tintype_graph::{BatchDescriptor, CaptureProgress, GraphError, GraphKey, GraphPool};
 use tintype_model::Model;
 use tintype_ops::sampling::SampleParams;
 use tintype_ops::{Enqueue, KvCache, Op, Stream};
@@ -51,10 +51,7 @@ impl<S: Stream> ModelRunner<S> {
         progress: &mut dyn FnMut(CaptureProgress),
     ) -> Result<(), GraphError> {
         let Self { pool, model, io, caches, stream, .. } = self;
-        let mut forward = |descriptor, queue: &mut dyn Enqueue| {
-            model.forward(queue, &io.view(BatchShape::from(descriptor), caches))
-        };
-        pool.capture_all(stream, &mut forward, progress)
+        pool.capture_all(stream, &mut forward(&**model, io, caches), progress)
     }
 
     /// Captures one more graph; `None` when there is none left. Between steps only: a warmup must
@@ -62,10 +59,7 @@ impl<S: Stream> ModelRunner<S> {
     pub(crate) fn capture_next(&mut self) -> Result<Option<GraphKey>, GraphError> {
         let Self { pool, model, io, caches, stream, .. } = self;
         io.clear(stream)?;
-        let mut forward = |descriptor, queue: &mut dyn Enqueue| {
-            model.forward(queue, &io.view(BatchShape::from(descriptor), caches))
-        };
-        pool.capture_next(stream, &mut forward)
+        pool.capture_next(stream, &mut forward(&**model, io, caches))
     }
 
     /// Replays every graph against eager on random inputs, bit for bit, and says how many there
@@ -78,10 +72,7 @@ impl<S: Stream> ModelRunner<S> {
             vocab_size: model.config().vocab_size,
             max_model_len: self.max_model_len,
         };
-        let mut forward = |descriptor, queue: &mut dyn Enqueue| {
-            model.forward(queue, &io.view(BatchShape::from(descriptor), caches))
-        };
-        pool.verify_all(stream, &mut forward, &mut random)
+        pool.verify_all(stream, &mut forward(&**model, io, caches), &mut random)
     }
 
     /// Runs one step of `rows`, at least one, and draws a token after each. Tokens of rows that
@@ -151,6 +142,15 @@ impl<S: Stream> ModelRunner<S> {
         }
         Ok(raw)
     }
+}
+
+/// Queues the forward pass at the shape of any descriptor.
+fn forward(
+    model: &dyn Model,
+    io: &IoBuffers,
+    caches: &[KvCache],
+) -> impl FnMut(BatchDescriptor, &mut dyn Enqueue) -> tintype_ops::Result<()> {
+    |descriptor, queue| model.forward(queue, &io.view(BatchShape::from(descriptor), caches))
 }
 
 /// Tokens that mean nothing are drawn the quick way.
