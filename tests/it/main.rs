@@ -1,3 +1,6 @@
 //! Tests across crates.
 
+mod engine; // The engine: the same text whatever the batch, the padding and the graphs.
+mod loading; // Model folders, whole and broken.
+mod model; // Models: logits, greedy tokens, lists of ops.
 mod tidy; // The workspace keeps its own rules.

@@ -90,6 +90,7 @@ impl CausalLm {
             true => embedding,
             false => loader.matrix(wanted("lm_head.weight"))?,
         };
+        loader.report();
         loader.finish()?;
         let num_parameters = loader.num_parameters();
         Ok(Self {

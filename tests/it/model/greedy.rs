@@ -1,0 +1,33 @@
+//! Greedy tokens of every fixture.
+
+use super::{Driver, Expected, FIXTURES};
+
+/// Below this margin the two best tokens are too close for rounding not to swap them.
+const MIN_MARGIN: f32 = 0.05;
+
+#[test]
+fn greedy_tokens_agree_with_transformers() {
+    for (name, _) in FIXTURES {
+        let mut driver = Driver::open(name);
+        let (mut checked, mut total) = (0, 0);
+        for expected in Expected::read(name) {
+            let clear = expected.margins.iter().take_while(|margin| **margin >= MIN_MARGIN).count();
+            let ours = greedy(&mut driver, &expected.prompt, clear);
+            assert_eq!(ours, expected.greedy[..clear], "{name}");
+            (checked, total) = (checked + clear, total + expected.greedy.len());
+        }
+        println!("{name}: {checked} of {total} greedy tokens are clear, and equal");
+        assert!(checked > 0, "{name}: no step was clear");
+    }
+}
+
+fn greedy(driver: &mut Driver, prompt: &[u32], num_tokens: usize) -> Vec<u32> {
+    let mut tokens = Vec::new();
+    let mut logits = driver.restart().feed_for_last(prompt);
+    while tokens.len() < num_tokens {
+        let best = (0..logits.len()).max_by(|&a, &b| logits[a].total_cmp(&logits[b])).unwrap();
+        tokens.push(best as u32);
+        logits = driver.feed(&[best as u32]);
+    }
+    tokens
+}
