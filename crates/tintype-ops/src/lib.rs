@@ -26,6 +26,9 @@ mod weight;
 pub mod check;
 pub mod sampling;
 
+#[cfg(test)]
+mod sample_ops;
+
 pub use error::{Error, Result};
 pub use op::{AttentionMeta, Epilogue, Norm, Op};
 pub use operand::{Access, Memory, Operand};

@@ -198,3 +198,6 @@ impl fmt::Display for Op {
         self.fmt_scalars(f)
     }
 }
+
+#[cfg(test)]
+mod tests;
