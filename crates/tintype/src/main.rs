@@ -1,2 +1,29 @@
-//! The `tintype` command.
-fn main() {}
+//! The `tintype` command: flags, progress, output and exit codes over the crates that do the work.
+//!
+//! Which device runs is decided in `device`, in one place; everything else is generic over it.
+
+mod args;
+mod commands;
+mod console;
+mod demo;
+mod device;
+mod exit;
+mod interrupt;
+mod output;
+mod progress;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use crate::args::Cli;
+use crate::console::Console;
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let console = Console::new(cli.messages);
+    match commands::run(cli.command, &console) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => exit::report(&error, &console),
+    }
+}

@@ -1,0 +1,29 @@
+//! One module per command.
+
+mod bench;
+mod config;
+mod doctor;
+mod dtypes;
+mod generate;
+mod graphs;
+mod info;
+mod start;
+
+use anyhow::Result;
+
+use crate::args::{BenchCommand, Command};
+use crate::console::Console;
+
+/// Runs the command that the user gave.
+pub(crate) fn run(command: Command, console: &Console) -> Result<()> {
+    match command {
+        Command::Generate(args) => generate::run(*args, console),
+        Command::Config(args) => config::run(args, console),
+        Command::Graphs(args) => graphs::run(args, console),
+        Command::Info(args) => info::run(args, console),
+        Command::Doctor(args) => doctor::run(args, console),
+        Command::Bench(args) => match args.what {
+            BenchCommand::Latency(args) => bench::run(*args, console),
+        },
+    }
+}

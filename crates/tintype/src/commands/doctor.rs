@@ -1,0 +1,117 @@
+//! `tintype doctor`: which devices there are, and why not the others.
+
+use anyhow::Result;
+use serde::Serialize;
+use tintype_ops::{ReadProbe, Stream};
+
+use crate::args::{DeviceArgs, DeviceChoice, DoctorArgs};
+use crate::console::Console;
+use crate::device::{Job, Unavailable, with_stream};
+use crate::output::{bytes, print, print_json};
+
+/// The outcome; field names are those of `--json`.
+#[derive(Serialize)]
+struct Report {
+    version: &'static str,
+    devices: Vec<Device>,
+}
+
+#[derive(Serialize)]
+struct Device {
+    device: String,
+    available: bool,
+    #[serde(flatten)]
+    finding: Finding,
+}
+
+#[derive(Serialize)]
+#[serde(untagged)]
+enum Finding {
+    Found(Found),
+    Missing { reason: String, fix: String },
+}
+
+#[derive(Serialize)]
+struct Found {
+    name: String,
+    num_workers: usize,
+    free_bytes: u64,
+    total_bytes: u64,
+    can_capture: bool,
+    graph_support: String,
+}
+
+pub(super) fn run(args: DoctorArgs, console: &Console) -> Result<()> {
+    let devices = [DeviceChoice::Cpu, DeviceChoice::Cuda(0)]
+        .map(|device| examine(DeviceArgs { device, threads: args.threads }, console));
+    let report = Report { version: env!("CARGO_PKG_VERSION"), devices: devices.into() };
+    if args.json { print_json(&report) } else { print(&text(&report)) }
+}
+
+/// Opens the device and asks it, or says why it does not open.
+fn examine(args: DeviceArgs, console: &Console) -> Device {
+    let outcome = with_stream(args, console, Examine);
+    let available = outcome.is_ok();
+    let finding = match outcome {
+        Ok(found) => Finding::Found(found),
+        Err(error) => missing(&error),
+    };
+    Device { device: args.device.to_string(), available, finding }
+}
+
+fn missing(error: &anyhow::Error) -> Finding {
+    match error.downcast_ref() {
+        Some(Unavailable { reason, fix, .. }) => {
+            Finding::Missing { reason: (*reason).into(), fix: (*fix).into() }
+        }
+        None => Finding::Missing {
+            reason: format!("{error:#}"),
+            fix: "free memory or lower --threads, then try again".into(),
+        },
+    }
+}
+
+struct Examine;
+
+impl Job for Examine {
+    type Output = Found;
+
+    fn run<S: Stream + ReadProbe>(self, stream: S) -> Result<Found> {
+        let info = stream.device_info();
+        let memory = stream.memory_info()?;
+        Ok(Found {
+            name: info.name,
+            num_workers: info.num_workers,
+            free_bytes: memory.free_bytes,
+            total_bytes: memory.total_bytes,
+            can_capture: info.can_capture,
+            graph_support: format!("{:?}", info.graph_support),
+        })
+    }
+}
+
+fn text(report: &Report) -> String {
+    let mut text = format!("tintype {}\n", report.version);
+    for Device { device, finding, .. } in &report.devices {
+        text += &match finding {
+            Finding::Found(found) => found_text(device, found),
+            Finding::Missing { reason, fix } => {
+                format!("{device}: not available\n  reason   {reason}\n  fix      {fix}\n")
+            }
+        };
+    }
+    text
+}
+
+fn found_text(device: &str, found: &Found) -> String {
+    let Found { name, num_workers, free_bytes, total_bytes, .. } = found;
+    let graphs = match found.can_capture {
+        true => format!("captured; attention inside: {}", found.graph_support),
+        false => "not supported".into(),
+    };
+    let (free, total) = (bytes(*free_bytes), bytes(*total_bytes));
+    format!(
+        "{device}: available\n  name     {name}\n  workers  {num_workers}\n  \
+         memory   {free} free of {total}\n  graphs   {graphs}\n"
+    )
+}

@@ -1,0 +1,76 @@
+//! `--stats`.
+
+use anyhow::Result;
+use serde::Serialize;
+use tintype_graph::Counters;
+use tintype_runner::Stats;
+
+use crate::console::Console;
+use crate::output::print_json;
+
+/// The last line of `generate --json --stats`.
+#[derive(Serialize)]
+struct StatsLine<'a> {
+    stats: StatsFields<'a>,
+}
+
+#[derive(Serialize)]
+struct StatsFields<'a> {
+    load_ms: f64,
+    capture_ms: f64,
+    ttft_ms: f64,
+    decode_ms_per_token: f64,
+    prompt_tokens: u64,
+    output_tokens: u64,
+    /// `graph_replays` and `eager_steps`.
+    #[serde(flatten)]
+    steps: &'a Counters,
+}
+
+/// On stdout as JSON, else on stderr for people.
+pub(super) fn report(stats: &Stats, json: bool, console: &Console) -> Result<()> {
+    if stats.preemptions > 0 {
+        console.line(format_args!(
+            "note: the KV cache was too small for all sequences at once: {} preemptions",
+            stats.preemptions
+        ));
+    }
+    if json {
+        return print_json(&StatsLine { stats: fields(stats) });
+    }
+    console.line(text(stats));
+    Ok(())
+}
+
+fn fields(stats: &Stats) -> StatsFields<'_> {
+    StatsFields {
+        load_ms: stats.load_ms,
+        capture_ms: stats.capture_ms,
+        ttft_ms: stats.ttft_ms,
+        decode_ms_per_token: stats.decode_ms_per_token,
+        prompt_tokens: stats.prompt_tokens,
+        output_tokens: stats.output_tokens,
+        steps: &stats.steps,
+    }
+}
+
+fn text(stats: &Stats) -> String {
+    let reasons = stats.steps.iter_eager().map(|(reason, count)| format!("{count} {reason}"));
+    let eager = match stats.steps.total_eager() {
+        0 => "no eager steps".into(),
+        _ => format!("eager steps: {}", reasons.collect::<Vec<_>>().join(", ")),
+    };
+    format!(
+        "stats: load {:.1} ms, capture {:.1} ms\n\
+         stats: {} prompt tokens, first token after {:.1} ms\n\
+         stats: {} output tokens, {:.2} ms each after the first\n\
+         stats: {} graph replays, {eager}",
+        stats.load_ms,
+        stats.capture_ms,
+        stats.prompt_tokens,
+        stats.ttft_ms,
+        stats.output_tokens,
+        stats.decode_ms_per_token,
+        stats.steps.total_replays(),
+    )
+}
