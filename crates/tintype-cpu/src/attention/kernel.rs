@@ -48,7 +48,7 @@ impl WithSimd for Scores<'_> {
                 4 => score_rows::<S, 4, 2>(simd, tile_out, tile_q, k, dim),
                 3 => score_rows::<S, 3, 3>(simd, tile_out, tile_q, k, dim),
                 2 => score_rows::<S, 2, 4>(simd, tile_out, tile_q, k, dim),
-                _ => score_rows::<S, 1, 6>(simd, tile_out, tile_q, k, dim),
+                _ => score_rows::<S, 1, 4>(simd, tile_out, tile_q, k, dim),
             }
             (out, q) = (rest_out, rest_q);
         }
@@ -126,7 +126,7 @@ impl WithSimd for Values<'_> {
             let tile = ValueRows { rescale: tile_rescale, weights, v, dim };
             match rows {
                 4 => tile.add::<S, 4, 2>(simd, tile_sums),
-                3 => tile.add::<S, 3, 4>(simd, tile_sums),
+                3 => tile.add::<S, 3, 3>(simd, tile_sums),
                 2 => tile.add::<S, 2, 4>(simd, tile_sums),
                 _ => tile.add::<S, 1, 8>(simd, tile_sums),
             }
@@ -173,6 +173,8 @@ impl ValueRows<'_> {
         let len = self.dim / S::F32_LANES;
         let num_keys = self.v.len() / self.dim;
         let sums = S::as_mut_simd_f32s(sums).0;
+        // Said once, so that the loops need not ask again.
+        assert!(first + C <= len && sums.len() >= R * len);
         let mut acc = [[simd.splat_f32s(0.0); C]; R];
         for r in 0..R {
             let rescale = simd.splat_f32s(self.rescale[r]);
