@@ -1,9 +1,8 @@
-//! Products with weights: what happens before and after [`matmul_t`].
+//! Products with weights: what happens before and after [`Workers::matmul_t`].
 
 use tintype_ops::Epilogue;
 
 use crate::activation::SILU_COST;
-use crate::matmul::matmul_t;
 use crate::norm::RmsNorm;
 use crate::parallel::Workers;
 use crate::scratch::{Reusable, Scratch};
@@ -49,7 +48,7 @@ pub(crate) fn matmul(
     for (out, x) in out.chunks_mut(block).zip(x.chunks(block * cols)) {
         let n = out.len();
         let y_t = y_t.get(rows * n);
-        workers.pool.install(|| matmul_t(workers.simd, x, n, op.weight, 0..rows, y_t, matmul));
+        workers.matmul_t(x, n, op.weight, 0..rows, y_t, matmul);
         let product = Product { y_t, n, bias: op.bias };
         finish(workers, out, &product, op.epilogue);
     }
@@ -71,7 +70,7 @@ fn prologue<'a>(workers: Workers<'_>, scratch: &'a mut Reusable, op: &Matmul<'a>
     packed
 }
 
-/// `y`, as [`matmul_t`] leaves it.
+/// `y`, as [`Workers::matmul_t`] leaves it.
 pub(crate) struct Product<'a> {
     /// `[rows of the weight, n]`.
     pub(crate) y_t: &'a [f32],

@@ -28,8 +28,9 @@ use crate::weights::WeightStore;
 /// either, but the sums run in another order.
 pub(crate) const MAX_SKINNY_TOKENS: usize = skinny::MAX_TOKENS;
 
-/// Multiply-adds below which waking other threads costs more than it saves.
-const MIN_PARALLEL_WORK: usize = 50_000;
+/// Multiply-adds below which waking other threads costs more than it saves. A smaller product
+/// runs on the calling thread, which need not be one of a pool.
+pub(crate) const MIN_PARALLEL_WORK: usize = 50_000;
 /// Tasks per thread: enough that a thread which is late can be helped, few enough that each
 /// streams through long stretches of memory.
 const TASKS_PER_THREAD: usize = 8;
@@ -101,8 +102,9 @@ fn for_each_piece(
     work: usize,
     task: impl Fn(usize, &mut [f32]) + Sync,
 ) {
-    let threads = rayon::current_num_threads();
-    if work < MIN_PARALLEL_WORK || threads == 1 {
+    // Asking for the threads first would start rayon's global ones where no pool is entered.
+    let threads = if work < MIN_PARALLEL_WORK { 1 } else { rayon::current_num_threads() };
+    if threads == 1 {
         return task(0, data);
     }
     let units = (data.len() / unit).div_ceil(threads * TASKS_PER_THREAD);

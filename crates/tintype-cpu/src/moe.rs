@@ -4,7 +4,7 @@ use tintype_ops::{Epilogue, Result, Tensor, Weight};
 
 use crate::dense::{Product, finish};
 use crate::device_value::checked_index;
-use crate::matmul::{MAX_SKINNY_TOKENS, MatmulScratch, matmul_t};
+use crate::matmul::{MAX_SKINNY_TOKENS, MatmulScratch};
 use crate::memory::Memory;
 use crate::parallel::Workers;
 use crate::scratch::{Reusable, Scratch};
@@ -113,9 +113,7 @@ impl<'a> Experts<'a> {
                 padding.fill(0.0);
                 let y_t = scratch.y_t.get(height * n);
                 let rows = expert * height..(expert + 1) * height;
-                workers.pool.install(|| {
-                    matmul_t(workers.simd, packed, n, self.weight, rows, y_t, scratch.matmul);
-                });
+                workers.matmul_t(packed, n, self.weight, rows, y_t, scratch.matmul);
                 let mut out: Vec<_> = group.iter().filter_map(|&c| out[c].take()).collect();
                 finish(workers, &mut out, &Product { y_t, n, bias: None }, epilogue);
             }

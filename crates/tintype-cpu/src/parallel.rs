@@ -1,9 +1,13 @@
 //! When to split work over the threads, and how.
 
+use std::ops::Range;
+
 use rayon::ThreadPool;
 use rayon::prelude::*;
 
+use crate::matmul::{MIN_PARALLEL_WORK, MatmulScratch, matmul_t};
 use crate::simd::Simd;
+use crate::weights::WeightStore;
 
 /// Element operations below which a fork and join costs more than it saves: at some 4 of them
 /// per nanosecond and thread, as long as waking the other threads takes.
@@ -17,6 +21,21 @@ pub(crate) struct Workers<'a> {
 }
 
 impl Workers<'_> {
+    /// `y_t` as [`matmul_t`] gives it, on all threads where that pays.
+    pub(crate) fn matmul_t(
+        &self,
+        x: &[f32],
+        n: usize,
+        weight: &WeightStore,
+        rows: Range<usize>,
+        y_t: &mut [f32],
+        scratch: &mut MatmulScratch,
+    ) {
+        let work = x.len() * rows.len();
+        let run = || matmul_t(self.simd, x, n, weight, rows, y_t, scratch);
+        if work < MIN_PARALLEL_WORK { run() } else { self.pool.install(run) }
+    }
+
     /// Calls `f` with every item and its index, on all threads where `cost` (in element
     /// operations, all items together) is worth it. Each item is handled by one thread from start
     /// to end, so results do not depend on the number of threads. `S` is scratch memory that

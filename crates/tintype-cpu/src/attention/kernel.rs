@@ -125,7 +125,7 @@ impl WithSimd for Values<'_> {
             let (tile_rescale, rest_rescale) = rescale.split_at(rows);
             let tile = ValueRows { rescale: tile_rescale, weights, v, dim };
             match rows {
-                4 => tile.add::<S, 4, 2>(simd, tile_sums),
+                4 => tile.add::<S, 4, 3>(simd, tile_sums),
                 3 => tile.add::<S, 3, 3>(simd, tile_sums),
                 2 => tile.add::<S, 2, 4>(simd, tile_sums),
                 _ => tile.add::<S, 1, 8>(simd, tile_sums),
