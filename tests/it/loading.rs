@@ -3,6 +3,7 @@
 mod contradictions;
 mod corruption;
 mod folder;
+mod knobs;
 mod missing;
 mod spellings;
 

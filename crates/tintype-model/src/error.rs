@@ -45,7 +45,7 @@ pub enum ModelError {
         /// Which one.
         file: String,
         /// What is wrong with it.
-        source: ConfigError,
+        source: Box<ConfigError>,
     },
     /// A safetensors file, or its index, breaks the format.
     #[error("{file} is truncated or corrupt: {what}; download it again")]
@@ -133,9 +133,16 @@ pub enum ModelError {
         /// What there is.
         known: String,
     },
-    /// The limits leave no room for a single token.
-    #[error("{0} is 0, expected at least 1")]
-    Limits(&'static str),
+    /// The limits leave no room for a single token, or ask for more than can be addressed.
+    #[error("{name} is {found}, expected 1 to {max}")]
+    Limits {
+        /// The field of [`Limits`](crate::Limits).
+        name: &'static str,
+        /// Its value.
+        found: u32,
+        /// The largest one that is accepted.
+        max: u32,
+    },
     /// The stream refused a weight, an allocation or a copy.
     #[error("loading {what}: {source}")]
     Stream {

@@ -83,7 +83,8 @@ impl ModelFiles {
         let name = name.strip_prefix(synthetic::PREFIX).unwrap_or(name);
         let file = format!("{}{name}", synthetic::PREFIX);
         let config = ModelConfig::from_json(synthetic::config_json(name)?)
-            .map_err(|source| ModelError::Config { file: file.clone(), source })?;
+            .map_err(|source| ModelError::Config { file: file.clone(), source: source.into() })?;
+        let tensors = Box::new(Synthetic::new(&config));
         Ok(Self {
             name: file,
             config,
@@ -91,7 +92,7 @@ impl ModelFiles {
             tokenizer_json: None,
             tokenizer_config: None,
             chat_template: None,
-            tensors: Box::new(Synthetic),
+            tensors,
         })
     }
 }
@@ -104,7 +105,7 @@ fn parse<T>(
 ) -> Result<T, ModelError> {
     let file = storage.file_name(name);
     match std::str::from_utf8(json.as_slice()) {
-        Ok(text) => read(text).map_err(|source| ModelError::Config { file, source }),
+        Ok(text) => read(text).map_err(|source| ModelError::Config { file, source: source.into() }),
         Err(error) => Err(ModelError::Corrupt { file, what: error.to_string() }),
     }
 }

@@ -1,6 +1,5 @@
-//! What a model weighs, from its configs alone: nothing is loaded.
+//! What a model weighs, from its config and the headers of its files: nothing is loaded.
 
-use tintype_config::WeightDType;
 use tintype_ops::DType;
 
 use crate::ModelFiles;
@@ -10,7 +9,7 @@ use crate::ModelFiles;
 pub struct ModelInfo {
     /// Values in all weights; tied embeddings count once.
     pub num_parameters: u64,
-    /// Bytes of all weights: those of the files, or of the parameters in the config's dtype.
+    /// Bytes of all weights.
     pub weight_bytes: u64,
     /// Keys and values that one token adds to the caches of all layers, in elements.
     pub kv_elements_per_token: u64,
@@ -21,17 +20,12 @@ impl ModelInfo {
     #[must_use]
     pub fn new(files: &ModelFiles) -> Self {
         let config = &files.config;
-        let num_parameters = config.num_parameters();
-        let value_bytes = match config.dtype {
-            Some(WeightDType::F32) | None => DType::F32.size_bytes(),
-            Some(WeightDType::F16 | WeightDType::Bf16) => DType::Bf16.size_bytes(),
-        };
-        let weight_bytes = match files.tensors.total_bytes() {
-            0 => num_parameters * value_bytes as u64,
-            stored => stored,
-        };
         let kv_elements = 2 * config.num_hidden_layers * config.kv_size();
-        Self { num_parameters, weight_bytes, kv_elements_per_token: kv_elements as u64 }
+        Self {
+            num_parameters: config.num_parameters(),
+            weight_bytes: files.tensors.total_bytes(),
+            kv_elements_per_token: kv_elements as u64,
+        }
     }
 
     /// Bytes that one token adds to the caches of all layers, kept in `dtype`.

@@ -6,6 +6,9 @@ use tintype_ops::{AttentionMeta, DType, Enqueue, KvCache, Stream, Tensor};
 use crate::weights::Loader;
 use crate::{ModelError, ModelFiles, architectures};
 
+/// Positions above this are no longer exact in f32, in which RoPE's angles are computed.
+const MAX_LIMIT: u32 = 1 << 24;
+
 /// The largest step that a model makes room for. All memory is allocated while loading.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
@@ -24,8 +27,8 @@ impl Limits {
             ("max_num_logit_rows", self.max_num_logit_rows),
             ("max_model_len", self.max_model_len),
         ];
-        match limits.iter().find(|(_, limit)| *limit == 0) {
-            Some((name, _)) => Err(ModelError::Limits(name)),
+        match limits.iter().find(|(_, limit)| !(1..=MAX_LIMIT).contains(limit)) {
+            Some(&(name, found)) => Err(ModelError::Limits { name, found, max: MAX_LIMIT }),
             None => Ok(()),
         }
     }
@@ -36,7 +39,7 @@ impl Limits {
 pub struct LoadProgress {
     /// Bytes of weights handed to the stream so far.
     pub loaded_bytes: u64,
-    /// Bytes of weights in all; a source that makes its weights up may not know and says 0.
+    /// Bytes of weights in all.
     pub total_bytes: u64,
 }
 

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::thread;
 
 use half::bf16;
+use tintype_config::ModelConfig;
 use tintype_ops::{DType, SharedBytes};
 
 use crate::{ModelError, StoredTensor, TensorSource};
@@ -43,7 +44,16 @@ pub(crate) fn config_json(name: &str) -> Result<&'static str, ModelError> {
 }
 
 /// Makes up any tensor that it is asked for, in bf16.
-pub(crate) struct Synthetic;
+pub(crate) struct Synthetic {
+    total_bytes: u64,
+}
+
+impl Synthetic {
+    /// The weights of a model of this config.
+    pub(crate) fn new(config: &ModelConfig) -> Self {
+        Self { total_bytes: config.num_parameters() * size_of::<bf16>() as u64 }
+    }
+}
 
 impl TensorSource for Synthetic {
     /// Norms are ones. Everything else is drawn with mean 0 and the variance that keeps
@@ -69,7 +79,7 @@ impl TensorSource for Synthetic {
     }
 
     fn total_bytes(&self) -> u64 {
-        0
+        self.total_bytes
     }
 }
 

@@ -36,6 +36,6 @@ pub trait TensorSource: Send + Sync {
     /// Whether a tensor of this name is stored.
     fn contains(&self, name: &str) -> bool;
 
-    /// Bytes of all tensors that are stored.
+    /// Bytes of all tensors that are stored, or that the whole model will ask for.
     fn total_bytes(&self) -> u64;
 }

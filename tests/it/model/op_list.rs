@@ -234,3 +234,16 @@ fn progress_ends_at_the_bytes_of_the_files() {
     let last = seen.last().unwrap();
     assert_eq!(last.loaded_bytes, last.total_bytes);
 }
+
+#[test]
+fn limits_without_room_or_without_end_are_refused() {
+    let files = ModelFiles::open(ModelSource::Folder(fixture("llama-gqa-f32"))).unwrap();
+    let refused = |limits: Limits| {
+        let loaded = load(&files, &mut Recorder::default(), &limits, &mut |_| ());
+        loaded.err().unwrap().to_string()
+    };
+    let message = refused(Limits { max_num_tokens: 0, ..LIMITS });
+    assert_eq!(message, "max_num_tokens is 0, expected 1 to 16777216");
+    let message = refused(Limits { max_model_len: u32::MAX, ..LIMITS });
+    assert_eq!(message, "max_model_len is 4294967295, expected 1 to 16777216");
+}

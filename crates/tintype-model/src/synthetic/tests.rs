@@ -5,7 +5,8 @@ use half::bf16;
 use super::*;
 
 fn values(name: &str, shape: &[usize]) -> Vec<f32> {
-    let tensor = Synthetic.get(name, shape).unwrap();
+    let source = Synthetic { total_bytes: 0 };
+    let tensor = source.get(name, shape).unwrap();
     assert_eq!((tensor.dtype, &tensor.shape[..]), (DType::Bf16, shape));
     let bits = tensor.bytes.as_slice().chunks_exact(2);
     bits.map(|pair| bf16::from_le_bytes([pair[0], pair[1]]).to_f32()).collect()
