@@ -132,7 +132,7 @@ mod tests {
     #[test]
     fn a_model_with_a_bad_config_is_a_failed_run() {
         let source = tintype_config::CompilationConfig::from_json("{").unwrap_err();
-        let error = ModelError::Config { file: "config.json".into(), source };
+        let error = ModelError::Config { file: "config.json".into(), source: source.into() };
         assert_eq!(code(&anyhow::Error::from(error)), FAILED);
     }
 

@@ -17,11 +17,12 @@ pub(super) fn start<S: Stream>(
     args: &EngineArgs,
     console: &Console,
 ) -> Result<Engine<S>> {
-    let mut progress = StartProgress { console: *console, current: None, loaded_bytes: 0 };
+    let mut progress =
+        StartProgress { console: *console, current: None, loaded_bytes: 0, num_verified: 0 };
     let mut show = |event| progress.show(event);
     let engine = Engine::new(stream, files, &args.config(), args.options(), &mut show)?;
-    let StartProgress { loaded_bytes, .. } = progress;
-    report(&engine, loaded_bytes, console);
+    progress.current = None;
+    report(&engine, &progress);
     Ok(engine)
 }
 
@@ -30,6 +31,7 @@ struct StartProgress {
     console: Console,
     current: Option<(&'static str, Progress)>,
     loaded_bytes: u64,
+    num_verified: usize,
 }
 
 impl StartProgress {
@@ -44,12 +46,7 @@ impl StartProgress {
                 let bar = self.phase("capturing graphs", Unit::Items);
                 bar.set(progress.num_done as u64, progress.num_total as u64);
             }
-            Event::Verified(count) => {
-                self.current = None;
-                self.console.line(format_args!(
-                    "verified {count} graphs: replay and eager run give the same bits"
-                ));
-            }
+            Event::Verified(count) => self.num_verified = count,
         }
     }
 
@@ -63,18 +60,23 @@ impl StartProgress {
 }
 
 /// What was overridden, and a line for each phase.
-fn report<S: Stream>(engine: &Engine<S>, loaded_bytes: u64, console: &Console) {
+fn report<S: Stream>(engine: &Engine<S>, progress: &StartProgress) {
+    let console = progress.console;
     for note in engine.notes() {
         console.line(format_args!("note: {note}"));
     }
-    let stats = engine.stats();
-    let (name, size) = (engine.model_name(), bytes(loaded_bytes));
-    console.line(format_args!("loaded {name}: {size} of weights in {:.0} ms", stats.load_ms));
+    let (name, size) = (engine.model_name(), bytes(progress.loaded_bytes));
+    let load_ms = engine.stats().load_ms;
+    console.line(format_args!("loaded {name}: {size} of weights in {load_ms:.0} ms"));
     let captured = engine.capture_report();
     for mode in &captured.modes {
         console.line(format_args!("captured {mode}"));
     }
     for note in &captured.notes {
         console.line(format_args!("note: {note}"));
+    }
+    if progress.num_verified > 0 {
+        let count = progress.num_verified;
+        console.line(format_args!("verified {count} graphs: replays give the bits of eager runs"));
     }
 }

@@ -185,8 +185,11 @@ fn stats_of_text_go_to_stderr() {
 
 #[test]
 fn graphs_can_be_verified_and_debugged() {
-    let verified = tintype(&["generate", "-p", "1+1=", "--verify-graphs", "--max-num-seqs", "2"]);
-    assert_eq!(verified.ok().stdout, "2\n");
+    let args = ["generate", "-p", "1+1=", "--verify-graphs", "--max-num-seqs", "2"];
+    let verified = tintype(&args).ok();
+    assert_eq!(verified.stdout, "2\n");
+    // Sizes 1, 2 and 4, piecewise; 1 and 2, full.
+    assert!(verified.stderr.contains("verified 5 graphs"), "{}", verified.stderr);
     let args = ["generate", "-p", "1+1=", "--debug-cuda-graph", "--json", "--stats"];
     let lines = tintype(&args).ok().json_lines();
     assert_eq!(lines[0]["text"], "2");

@@ -56,6 +56,8 @@ fn long_run() -> Child {
         "--ignore-eos",
         "-n",
         "4000",
+        "--max-num-seqs",
+        "1",
     ];
     command(&args).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
 }
