@@ -1,5 +1,6 @@
 //! How long one batch takes, and how near its decode steps come to the memory's rate.
 
+use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use serde::Serialize;
@@ -132,14 +133,14 @@ fn run_batch<S: Stream + ReadProbe>(
 ) -> Result<(), EngineError> {
     add_batch(engine, options, random)?;
     let (mut prefill, mut decode) = (Duration::ZERO, Duration::ZERO);
-    let mut num_without_token = options.batch_size;
+    let mut with_token = BTreeSet::new();
     let mut num_decodes = 0;
     while engine.has_unfinished() {
         let start = Instant::now();
-        let outputs = engine.step()?.outputs.len();
+        let outputs = engine.step()?.outputs;
         let elapsed = start.elapsed();
-        if num_without_token > 0 {
-            num_without_token = num_without_token.saturating_sub(outputs);
+        if with_token.len() < options.batch_size {
+            with_token.extend(outputs.into_iter().map(|output| output.id));
             prefill += elapsed;
             continue;
         }

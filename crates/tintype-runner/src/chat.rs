@@ -104,6 +104,8 @@ impl ChatTemplate {
             date.strftime(format).map_err(|what| Error::new(ErrorKind::InvalidOperation, what))
         };
         let mut variables = self.special_tokens.clone();
+        // transformers passes these as None, which templates tell from undefined.
+        variables.extend(["tools", "documents"].map(|name| (name.to_owned(), Json::Null)));
         variables.extend(chat.variables.clone());
         let context = minijinja::context! {
             messages => Value::from(Serde(chat.messages)),

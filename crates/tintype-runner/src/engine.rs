@@ -123,7 +123,8 @@ impl<S: Stream> Engine<S> {
         if schedule.rows.is_empty() {
             return Ok(StepOutputs::default());
         }
-        self.run(&schedule).map_err(|error| self.fail_all(error))
+        let outcome = self.capture_next().and_then(|()| self.run(&schedule));
+        outcome.map_err(|error| self.fail_all(error))
     }
 
     fn run(&mut self, schedule: &Schedule) -> Result<StepOutputs, EngineError> {
@@ -139,9 +140,6 @@ impl<S: Stream> Engine<S> {
             outputs.extend(self.advance(*row, sampled)?);
         }
         self.scheduler.release_finished();
-        if self.options.graphs.policy == CapturePolicy::Background {
-            self.capture_next()?;
-        }
         let (num_tokens, is_decode) = (schedule.num_tokens(), schedule.uniform_decode);
         Ok(StepOutputs { outputs, num_tokens, is_decode })
     }
@@ -181,7 +179,8 @@ impl<S: Stream> Engine<S> {
 
     /// With [`CapturePolicy::Background`], captures one more graph; seals the pool after the last.
     fn capture_next(&mut self) -> Result<(), EngineError> {
-        if self.runner.pool.is_sealed() {
+        let is_background = self.options.graphs.policy == CapturePolicy::Background;
+        if !is_background || self.runner.pool.is_sealed() {
             return Ok(());
         }
         let start = Instant::now();

@@ -99,6 +99,7 @@ impl Scheduler {
             self.admit(&mut rows, &mut budget);
         }
         let uniform_decode = uniform_decode && rows.len() == num_decodes;
+        debug_assert!(!rows.is_empty() || !self.has_unfinished(), "nothing can ever run again");
         rows.sort_unstable_by_key(|row| row.index);
         Schedule { rows, uniform_decode }
     }

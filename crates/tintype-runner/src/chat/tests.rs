@@ -54,6 +54,28 @@ fn python_methods_loop_controls_and_namespaces_work() {
 }
 
 #[test]
+fn what_larger_templates_do_works() {
+    let source = "{%- macro tag(name) -%}<|{{ name }}|>{%- endmacro -%}\n\
+        {%- if tools is not none %}tools{% endif -%}\n\
+        {%- set ns = namespace(last=-1) %}\n\
+        {%- for message in messages[::-1] %}\n\
+            {%- if ns.last < 0 and message.content is string %}\n\
+                {%- set ns.last = loop.length - 1 - loop.index0 %}\n\
+            {%- endif %}\n\
+        {%- endfor %}\n\
+        {%- for message in messages %}\n\
+            {%- set content = '<think>x</think>\\n\\n' + message.content %}\n\
+            {{- tag(message.role) + content.split('</think>')[-1].lstrip('\\n') }}\n\
+            {%- if loop.index0 == ns.last and not loop.last is undefined %}!{% endif %}\n\
+        {%- endfor %}\n\
+        {%- if enable_thinking is defined and enable_thinking is false %} none{% endif %}";
+    let found = render_with(source, json!({"enable_thinking": false})).unwrap();
+    assert_eq!(found, "<|user|> Hi <b> ! none");
+    let found = render_with("{{ tools | length }}", json!({"tools": [1, 2]})).unwrap();
+    assert_eq!(found, "2");
+}
+
+#[test]
 fn exceptions_carry_the_templates_words() {
     let error = render("a\n{{ raise_exception('Roles must alternate!') }}").unwrap_err();
     assert_eq!(error.to_string(), "the chat template failed: Roles must alternate! (line 2)");

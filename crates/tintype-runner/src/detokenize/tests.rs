@@ -47,14 +47,27 @@ fn spaces_survive_a_special_token_before_them() {
     assert_eq!(pieces(&tokenizer, &ids).concat(), "ab ab ab");
 }
 
+/// The byte tokens that spell `bytes`.
+fn byte_tokens(tokenizer: &Tokenizer, bytes: &[u8]) -> Vec<u32> {
+    let names = bytes.iter().map(|byte| format!("<0x{byte:02X}>"));
+    names.map(|name| tokenizer.token_to_id(&name).unwrap()).collect()
+}
+
 #[test]
 fn bytes_become_characters_as_soon_as_they_are_complete() {
     let tokenizer = samples::llama();
-    let bytes = |text: &str| -> Vec<u32> {
-        let names = text.bytes().map(|byte| format!("<0x{byte:02X}>"));
-        names.map(|name| tokenizer.token_to_id(&name).unwrap()).collect()
-    };
-    assert_eq!(pieces(&tokenizer, &bytes("é\n東")), ["", "é", "\n", "", "", "東", ""]);
+    let ids = byte_tokens(&tokenizer, "é\n東".as_bytes());
+    assert_eq!(pieces(&tokenizer, &ids), ["", "é", "\n", "", "", "東", ""]);
+}
+
+#[test]
+fn what_was_shown_stays_when_a_run_of_bytes_ends_malformed() {
+    let tokenizer = samples::llama();
+    let mut ids = byte_tokens(&tokenizer, &[b"\n", "東".as_bytes(), &[0xE4]].concat());
+    ids.push(tokenizer.token_to_id("a").unwrap());
+    let expected = ["\n", "", "", "東", "", "\u{FFFD}a", ""];
+    assert_eq!(pieces(&tokenizer, &ids), expected);
+    assert_eq!(tokenizer.decode(&ids).unwrap(), "\u{FFFD}".repeat(5) + "a");
 }
 
 proptest! {
