@@ -109,11 +109,11 @@ pub fn latency<S: Stream + ReadProbe>(
     options: &LatencyOptions,
     progress: &mut dyn FnMut(usize),
 ) -> Result<LatencyReport, EngineError> {
+    let mut random = SplitMix64::new(options.seed);
+    // Graphs, caches and pages are warm after one run, and a batch that does not fit is refused.
+    run_batch(engine, options, &mut random, None, &mut Samples::default())?;
     let buffer = engine.stream_mut().alloc(PROBE_BYTES);
     let buffer = buffer.map_err(doing("allocating the 2 GiB that the read probe sums"))?;
-    let mut random = SplitMix64::new(options.seed);
-    // Graphs, caches and pages are warm after one run.
-    run_batch(engine, options, &mut random, None, &mut Samples::default())?;
     probe(engine, buffer)?;
     let mut samples = Samples::default();
     for index in 0..options.num_iters {
