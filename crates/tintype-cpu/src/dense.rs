@@ -1,11 +1,14 @@
 //! Products with weights: what happens before and after [`Workers::matmul_t`].
 
+use std::ops::Range;
+
 use tintype_ops::Epilogue;
 
 use crate::activation::SILU_COST;
 use crate::norm::RmsNorm;
 use crate::parallel::Workers;
 use crate::scratch::{Reusable, Scratch};
+use crate::simd::Simd;
 use crate::view::{FloatMatrix, RowMut};
 use crate::weights::WeightStore;
 
@@ -13,13 +16,17 @@ use crate::weights::WeightStore;
 const MAX_PRODUCT: usize = 1 << 24;
 
 /// Fewest tokens in such a block: enough for reading the weights once a block to cost little.
-const MIN_BLOCK: usize = 64;
+const MIN_TOKENS: usize = 64;
 
 /// Rows of an output that one task finishes: a cache line of the transposed product.
-const EPILOGUE_ROWS: usize = 16;
+const TILE_ROWS: usize = 16;
 
-/// Columns that are transposed at a time, so that they stay in the first-level cache.
-const EPILOGUE_COLS: usize = 128;
+/// Columns that are transposed at a time, so that a tile stays in the first-level cache.
+const TILE_COLS: usize = 128;
+
+/// Columns that are read together. Those of a large batch lie a power of two apart and share few
+/// sets of the cache: no more of them than a set has ways.
+const STRIP: usize = 8;
 
 /// The inputs of [`tintype_ops::Op::Matmul`].
 pub(crate) struct Matmul<'a> {
@@ -41,7 +48,7 @@ pub(crate) fn matmul(
     op: &Matmul<'_>,
 ) {
     let (rows, cols) = (op.weight.rows(), op.weight.cols());
-    let max_block = (MAX_PRODUCT / rows).max(MIN_BLOCK);
+    let max_block = (MAX_PRODUCT / rows).max(MIN_TOKENS);
     let block = out.len().div_ceil(out.len().div_ceil(max_block));
     let Scratch { x, y_t, matmul, .. } = scratch;
     let x = prologue(workers, x, op);
@@ -79,19 +86,31 @@ pub(crate) struct Product<'a> {
 }
 
 impl Product<'_> {
-    fn num_rows(&self) -> usize {
+    fn num_cols(&self) -> usize {
         self.y_t.len() / self.n
     }
 
-    /// Copies elements `start..start + out.len()` of `y[token]`.
-    fn read(&self, token: usize, start: usize, out: &mut [f32]) {
-        let column = self.y_t[start * self.n..].chunks_exact(self.n);
-        for (out, row) in out.iter_mut().zip(column) {
-            *out = row[token];
+    /// Copies columns `cols` of the rows `tokens` of `y` into `tile`, which has a row of
+    /// [`TILE_COLS`] for each token.
+    fn read(&self, tokens: Range<usize>, cols: Range<usize>, tile: &mut [f32]) {
+        let Self { y_t, n, .. } = *self;
+        let columns = &y_t[cols.start * n..cols.end * n];
+        for (strip, columns) in columns.chunks(STRIP * n).enumerate() {
+            // A strip that is not full repeats its last column; nothing reads the copies.
+            let last = columns.len() / n - 1;
+            let columns: [&[f32]; STRIP] =
+                std::array::from_fn(|i| &columns[i.min(last) * n..][tokens.clone()]);
+            let rows = tile.chunks_exact_mut(TILE_COLS);
+            for (t, row) in rows.take(tokens.len()).enumerate() {
+                let values: [f32; STRIP] = std::array::from_fn(|i| columns[i][t]);
+                row[strip * STRIP..][..STRIP].copy_from_slice(&values);
+            }
         }
         if let Some(bias) = self.bias {
-            for (out, bias) in out.iter_mut().zip(&bias[start..]) {
-                *out += bias;
+            for row in tile.chunks_exact_mut(TILE_COLS) {
+                for (y, bias) in row.iter_mut().zip(&bias[cols.clone()]) {
+                    *y += bias;
+                }
             }
         }
     }
@@ -105,55 +124,68 @@ pub(crate) fn finish(
     epilogue: Epilogue,
 ) {
     let (cols, unit) = match epilogue {
-        Epilogue::Store | Epilogue::Add => (product.num_rows(), 1),
-        Epilogue::SiluMul => (product.num_rows() / 2, 2 * SILU_COST),
+        Epilogue::Store | Epilogue::Add => (product.num_cols(), 1),
+        Epilogue::SiluMul => (product.num_cols() / 2, 2 * SILU_COST),
     };
     let cost = unit * out.len() * cols;
     let per_thread = out.len().div_ceil(workers.pool.current_num_threads());
-    let group = per_thread.clamp(1, EPILOGUE_ROWS);
+    let group = per_thread.clamp(1, TILE_ROWS);
     let groups = out.chunks_mut(group).collect();
-    workers.for_each(groups, cost, |scratch: &mut Tile, i, rows: &mut [RowMut<'_>]| {
-        for start in (0..cols).step_by(EPILOGUE_COLS) {
-            let end = (start + EPILOGUE_COLS).min(cols);
-            for (token, row) in (i * group..).zip(rows.iter_mut()) {
-                let out = row.columns(start..end);
-                scratch.finish(workers, out, product, token, start..end, epilogue);
-            }
+    workers.for_each(groups, cost, |tile: &mut Tile, i, rows: &mut [RowMut<'_>]| {
+        let tokens = i * group..i * group + rows.len();
+        for start in (0..cols).step_by(TILE_COLS) {
+            let cols = start..(start + TILE_COLS).min(cols);
+            tile.read(product, tokens.clone(), cols.clone(), epilogue);
+            tile.write(workers.simd, rows, cols, epilogue);
         }
     });
 }
 
-/// A stretch of one row on its way to the output.
+/// A piece of a product, transposed, on its way to the output.
 #[derive(Default)]
 struct Tile {
-    y: Vec<f32>,
-    up: Vec<f32>,
+    /// `[TILE_ROWS, TILE_COLS]`: `y`, or the gate of it.
+    y: Reusable,
+    up: Reusable,
     out: Vec<f32>,
 }
 
 impl Tile {
-    /// Finishes columns `cols` of the row of `token`.
-    fn finish(
+    fn read(
         &mut self,
-        workers: Workers<'_>,
-        mut out: RowMut<'_>,
         product: &Product<'_>,
-        token: usize,
-        cols: std::ops::Range<usize>,
+        tokens: Range<usize>,
+        cols: Range<usize>,
         epilogue: Epilogue,
     ) {
-        let simd = workers.simd;
-        self.y.resize(cols.len(), 0.0);
-        product.read(token, cols.start, &mut self.y);
-        match epilogue {
-            Epilogue::Store => out.store(simd, &self.y),
-            Epilogue::Add => {
-                out.update(simd, &mut self.out, |values| simd.axpy(values, 1.0, &self.y))
-            }
-            Epilogue::SiluMul => {
-                self.up.resize(cols.len(), 0.0);
-                product.read(token, product.num_rows() / 2 + cols.start, &mut self.up);
-                out.write(simd, &mut self.out, |values| simd.silu_mul(values, &self.y, &self.up));
+        let len = tokens.len() * TILE_COLS;
+        product.read(tokens.clone(), cols.clone(), self.y.get(len));
+        if epilogue == Epilogue::SiluMul {
+            let half = product.num_cols() / 2;
+            product.read(tokens, half + cols.start..half + cols.end, self.up.get(len));
+        }
+    }
+
+    /// Finishes columns `cols` of `rows`.
+    fn write(
+        &mut self,
+        simd: Simd,
+        rows: &mut [RowMut<'_>],
+        cols: Range<usize>,
+        epilogue: Epilogue,
+    ) {
+        for (i, row) in rows.iter_mut().enumerate() {
+            let range = i * TILE_COLS..i * TILE_COLS + cols.len();
+            let (mut row, y) = (row.columns(cols.clone()), &self.y.as_slice()[range.clone()]);
+            match epilogue {
+                Epilogue::Store => row.store(simd, y),
+                Epilogue::Add => {
+                    row.update(simd, &mut self.out, |values| simd.axpy(values, 1.0, y));
+                }
+                Epilogue::SiluMul => {
+                    let up = &self.up.as_slice()[range];
+                    row.write(simd, &mut self.out, |values| simd.silu_mul(values, y, up));
+                }
             }
         }
     }
