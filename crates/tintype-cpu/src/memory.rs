@@ -185,3 +185,29 @@ impl<const N: usize> Drop for Taken<'_, N> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+
+    use super::*;
+
+    #[test]
+    fn buffers_are_put_back_when_an_op_panics() {
+        let mut memory = Memory::default();
+        let available = MemoryInfo { free_bytes: 1 << 20, total_bytes: 1 << 20 };
+        let buffers = [4, 100].map(|bytes| memory.alloc(bytes, available).unwrap());
+        let panicked = catch_unwind(AssertUnwindSafe(|| {
+            let mut taken = memory.take(buffers);
+            let ([first, _], rest) = taken.split();
+            first.as_mut_slice::<f32>()[0] = 7.0;
+            assert_eq!(rest.buffers[1].len(), 0, "what was taken is not in memory");
+            resume_unwind(Box::new("stop"));
+        }));
+        assert!(panicked.is_err());
+        let lens = buffers.map(|buffer| memory.storage_mut(buffer).unwrap().len());
+        assert_eq!(lens, [4, 100]);
+        let tensor = Tensor::new(buffers[0], 1, 1, tintype_ops::DType::F32);
+        assert_eq!(memory.f32s(tensor).row(0), [7.0]);
+    }
+}

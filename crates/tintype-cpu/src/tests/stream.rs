@@ -223,6 +223,14 @@ fn a_stream_describes_itself() {
 }
 
 #[test]
+fn streams_and_graphs_may_move_to_another_thread() {
+    fn assert_send<T: Send + 'static>() {}
+    assert_send::<CpuStream>();
+    assert_send::<crate::CpuGraph>();
+    assert_send::<crate::CpuGraphExec>();
+}
+
+#[test]
 fn the_read_probe_reads_a_buffer_of_the_stream() {
     let mut stream = CpuStream::new(Some(2)).unwrap();
     let buffer = stream.alloc(3 << 20).unwrap();
