@@ -45,6 +45,9 @@ impl SampleParams {
 
 const _: () = assert!(size_of::<SampleParams>() == 32);
 
+/// How many of the largest values top-p sorts at first.
+const FIRST_SORTED: usize = 256;
+
 /// The token that `params` draws from `logits`: the reference that backends must agree with.
 ///
 /// Logits that are NaN count as −∞. Filters apply in vLLM's order: temperature, min-p, top-k,
@@ -104,18 +107,31 @@ fn top_k_threshold(values: &mut [f32], top_k: u32) -> f32 {
 }
 
 /// The smallest value of the least set of largest values that holds `top_p` of the mass.
+///
+/// Most of the mass is in few values: only the largest are sorted, more of them until they hold
+/// enough.
 fn top_p_threshold(values: &mut [f32], top_p: f32) -> f32 {
-    values.sort_unstable_by(|a, b| b.total_cmp(a));
     let mass = |value: f32| f64::from(value).exp();
     let wanted = f64::from(top_p) * values.iter().map(|&value| mass(value)).sum::<f64>();
-    let mut sum = 0.0;
-    for &value in values.iter() {
-        sum += mass(value);
-        if sum >= wanted {
-            return value;
+    let (mut rest, mut sum, mut take) = (values, 0.0, FIRST_SORTED);
+    loop {
+        let len = rest.len();
+        if take < len {
+            rest.select_nth_unstable_by(take, |a, b| b.total_cmp(a));
         }
+        let (largest, others) = rest.split_at_mut(take.min(len));
+        largest.sort_unstable_by(|a, b| b.total_cmp(a));
+        for &value in largest.iter() {
+            sum += mass(value);
+            if sum >= wanted {
+                return value;
+            }
+        }
+        if others.is_empty() {
+            return largest.last().copied().unwrap_or(f32::NEG_INFINITY);
+        }
+        (rest, take) = (others, take * 8);
     }
-    values.last().copied().unwrap_or(f32::NEG_INFINITY)
 }
 
 /// Standard Gumbel noise of one token: `-ln(-ln(u))`, `u` uniform in (0, 1).

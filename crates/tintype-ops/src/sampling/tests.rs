@@ -91,3 +91,19 @@ fn masked_tokens_are_never_drawn() {
     assert_close(&found, &[0.0, 0.5, 0.0, 0.5]);
     assert_eq!((found[0], found[2]), (0.0, 0.0));
 }
+
+/// A flat distribution makes top-p look past the values that it sorts first.
+#[test]
+fn top_p_threshold_equals_that_of_a_full_sort() {
+    let values: Vec<f32> = (0..5000u32).map(|i| -((i * 7919 % 5000) as f32) / 900.0).collect();
+    let mut sorted = values.clone();
+    sorted.sort_unstable_by(|a, b| b.total_cmp(a));
+    let mass = |values: &[f32]| values.iter().map(|&value| f64::from(value).exp()).sum::<f64>();
+    for top_p in [0.01f32, 0.3, 0.9, 0.999, 1.0] {
+        let wanted = f64::from(top_p) * mass(&sorted);
+        let kept = (1..sorted.len()).find(|&n| mass(&sorted[..n]) >= wanted);
+        let expected = sorted[kept.unwrap_or(sorted.len()) - 1];
+        let found = top_p_threshold(&mut values.clone(), top_p);
+        assert!((found - expected).abs() <= 2.0 / 900.0, "{top_p}: {found}, expected {expected}");
+    }
+}
