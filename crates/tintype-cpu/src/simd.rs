@@ -113,6 +113,15 @@ pub(crate) fn mul_add<S: pulp::Simd>(simd: S, a: S::f32s, b: S::f32s, c: S::f32s
     }
 }
 
+/// Asks for the cache line that `element` lies in, where the target has an instruction for it.
+#[inline(always)]
+pub(crate) fn prefetch<T>(element: &T) {
+    #[cfg(target_arch = "x86_64")]
+    if let Some(sse) = pulp::core_arch::x86::Sse::try_new() {
+        sse._mm_prefetch::<{ std::arch::x86_64::_MM_HINT_T1 }>(std::ptr::from_ref(element).cast());
+    }
+}
+
 #[inline(always)]
 fn is_portable<S: pulp::Simd>() -> bool {
     TypeId::of::<S>() == TypeId::of::<Scalar128b>()

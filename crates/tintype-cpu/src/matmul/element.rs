@@ -9,7 +9,7 @@ use crate::simd::{F16_REBIAS, f16_to_f32};
 /// A stored element. Rows are read in steps of `2 * S::F32_LANES` elements.
 pub(super) trait Element: Pod + Send + Sync {
     /// One step, as it lies in memory.
-    type Step<S: Simd>: Copy;
+    type Step<S: Simd>: Pod;
 
     /// Whether [`Self::widen`] gives the elements at even places, then those at odd places,
     /// rather than the first half and the second.
@@ -19,7 +19,13 @@ pub(super) trait Element: Pod + Send + Sync {
     fn steps<S: Simd>(row: &[Self]) -> (&[Self::Step<S>], &[Self]);
 
     /// A step whose first elements are `tail`, fewer than a step has; the others are 0.
-    fn last_step<S: Simd>(simd: S, tail: &[Self]) -> Self::Step<S>;
+    #[inline(always)]
+    fn last_step<S: Simd>(tail: &[Self]) -> Self::Step<S> {
+        let mut step = Self::Step::<S>::zeroed();
+        bytemuck::cast_slice_mut(std::slice::from_mut(&mut step))[..tail.len()]
+            .copy_from_slice(tail);
+        step
+    }
 
     /// The step's values, exact.
     fn widen<S: Simd>(simd: S, step: Self::Step<S>) -> [S::f32s; 2];
@@ -40,12 +46,6 @@ impl Element for f32 {
     }
 
     #[inline(always)]
-    fn last_step<S: Simd>(simd: S, tail: &[Self]) -> Self::Step<S> {
-        let (first, second) = tail.split_at(tail.len().min(S::F32_LANES));
-        [simd.partial_load_f32s(first), simd.partial_load_f32s(second)]
-    }
-
-    #[inline(always)]
     fn widen<S: Simd>(_simd: S, step: Self::Step<S>) -> [S::f32s; 2] {
         step
     }
@@ -62,14 +62,6 @@ fn steps_of_16_bits<S: Simd, E: Pod>(row: &[E]) -> (&[S::u16s], &[E]) {
     (S::as_simd_u16s(bytemuck::cast_slice(whole)).0, tail)
 }
 
-#[inline(always)]
-fn last_step_of_16_bits<S: Simd, E: Pod>(tail: &[E]) -> S::u16s {
-    let mut step = S::u16s::zeroed();
-    let elements = bytemuck::cast_slice_mut(std::slice::from_mut(&mut step));
-    elements[..tail.len()].copy_from_slice(tail);
-    step
-}
-
 /// Two 16-bit elements in each lane: the even one in the lower half, the odd one in the upper.
 #[inline(always)]
 fn lanes<S: Simd>(step: S::u16s) -> S::u32s {
@@ -84,11 +76,6 @@ impl Element for bf16 {
     #[inline(always)]
     fn steps<S: Simd>(row: &[Self]) -> (&[Self::Step<S>], &[Self]) {
         steps_of_16_bits::<S, Self>(row)
-    }
-
-    #[inline(always)]
-    fn last_step<S: Simd>(_simd: S, tail: &[Self]) -> Self::Step<S> {
-        last_step_of_16_bits::<S, Self>(tail)
     }
 
     /// A bf16 is the upper half of an f32.
@@ -114,11 +101,6 @@ impl Element for f16 {
     #[inline(always)]
     fn steps<S: Simd>(row: &[Self]) -> (&[Self::Step<S>], &[Self]) {
         steps_of_16_bits::<S, Self>(row)
-    }
-
-    #[inline(always)]
-    fn last_step<S: Simd>(_simd: S, tail: &[Self]) -> Self::Step<S> {
-        last_step_of_16_bits::<S, Self>(tail)
     }
 
     #[inline(always)]

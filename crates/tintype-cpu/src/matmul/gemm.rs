@@ -23,6 +23,9 @@ const BLOCK_ROWS: usize = 96;
 /// Vectors of tokens in a panel.
 const PANEL_VECTORS: usize = 2;
 
+/// Columns that the innermost loop takes at a time.
+const UNROLL: usize = 4;
+
 /// `MR` rows of a block of weights.
 type Strip<const MR: usize> = [[f32; BLOCK_COLS]; MR];
 
@@ -154,15 +157,32 @@ fn tile<S: Simd, const MR: usize>(
     panel: &[[S::f32s; PANEL_VECTORS]],
 ) -> [[S::f32s; PANEL_VECTORS]; MR] {
     let mut sums = [[simd.splat_f32s(0.0); PANEL_VECTORS]; MR];
-    for (col, x) in panel.iter().enumerate().take(BLOCK_COLS) {
-        for r in 0..MR {
-            let weight = simd.splat_f32s(strip[r][col]);
-            for v in 0..PANEL_VECTORS {
-                sums[r][v] = mul_add(simd, weight, x[v], sums[r][v]);
-            }
+    let (blocks, rest) = panel.as_chunks::<UNROLL>();
+    for (i, x) in blocks.iter().enumerate().take(BLOCK_COLS / UNROLL) {
+        for j in 0..UNROLL {
+            add_col(simd, &mut sums, strip, i * UNROLL + j, x[j]);
         }
     }
+    for (j, x) in rest.iter().enumerate() {
+        add_col(simd, &mut sums, strip, panel.len() - rest.len() + j, *x);
+    }
     sums
+}
+
+#[inline(always)]
+fn add_col<S: Simd, const MR: usize>(
+    simd: S,
+    sums: &mut [[S::f32s; PANEL_VECTORS]; MR],
+    strip: &Strip<MR>,
+    col: usize,
+    x: [S::f32s; PANEL_VECTORS],
+) {
+    for r in 0..MR {
+        let weight = simd.splat_f32s(strip[r][col]);
+        for v in 0..PANEL_VECTORS {
+            sums[r][v] = mul_add(simd, weight, x[v], sums[r][v]);
+        }
+    }
 }
 
 #[inline(always)]

@@ -1,87 +1,111 @@
 //! Few tokens: as fast as the weights can be read.
 //!
-//! Every weight is loaded once and multiplied with the tokens of a group, whose activations stay
-//! in the caches next to the core. A task streams through a long run of rows, some at a time.
+//! A tile of a few rows is streamed through once. Each stretch of its columns is multiplied with
+//! the tokens group by group; all groups but the first find the weights in the first-level
+//! cache, and meanwhile the hardware fetches what comes next.
 //!
 //! Each product of a row and a token is summed in one vector of its own, in the order of the
 //! columns. The bits of a result therefore depend on the row, the token and the SIMD level only,
 //! not on how many rows and tokens are computed beside it.
+
+use std::array::{from_fn, from_mut};
+use std::marker::PhantomData;
+use std::ops::Range;
 
 use pulp::{Simd, WithSimd};
 
 use super::element::Element;
 use super::scratch::AlignedBuffer;
 use super::{Product, for_each_piece};
-use crate::simd::mul_add;
+use crate::simd::{mul_add, prefetch};
 use crate::weights::WeightStore;
 
 /// Most tokens that this is the faster kernel for.
-pub(super) const MAX_TOKENS: usize = 2 * MAX_GROUP;
-/// Most tokens that a weight is multiplied with once it is loaded: each has an accumulator.
-const MAX_GROUP: usize = 8;
-/// Rows that one group of tokens takes before the next reads them again, from the cache.
-const ROW_BLOCK: usize = 12;
-/// Floats of activations that are used for all rows of a block before the next are: half of a
-/// first-level cache.
-const CHUNK_FLOATS: usize = 4096;
-/// Steps of activations that are arranged in one task.
-const ARRANGE_STEPS: usize = 64;
+pub(super) const MAX_TOKENS: usize = 16;
+/// Most tokens of a group.
+const MAX_GROUP: usize = 4;
+/// Rows that are streamed through side by side.
+const ROWS: usize = 8;
+/// Steps of columns after which the next group of tokens takes its turn.
+const CHUNK_STEPS: usize = 32;
+/// Bytes of a cache line.
+const LINE_BYTES: usize = 64;
+/// Steps that the innermost loop takes at a time.
+const UNROLL: usize = 4;
 
-/// Tokens `first..first + len`, processed together.
+/// Tokens `first..first + len`, multiplied with a weight once it is loaded.
 #[derive(Clone, Copy)]
 struct Group {
     first: usize,
     len: usize,
 }
 
-/// `n` tokens in one or two groups; an empty group is skipped.
-fn groups(n: usize) -> [Group; 2] {
-    let len = if n <= MAX_GROUP { n } else { n.div_ceil(2) };
-    [Group { first: 0, len }, Group { first: len, len: n - len }]
+/// `n` tokens in as few groups as can be, of sizes that differ by one at most.
+fn groups(n: usize) -> impl Iterator<Item = Group> {
+    let count = n.div_ceil(MAX_GROUP);
+    (0..count).map(move |i| {
+        let (first, end) = (i * n / count, (i + 1) * n / count);
+        Group { first, len: end - first }
+    })
 }
 
 /// Computes `y_t` as [`super::matmul_t`] says.
 pub(super) fn run<E: Element>(product: &Product<'_>, y_t: &mut [f32], x: &mut AlignedBuffer) {
     let Product { simd, n, w, ref rows, .. } = *product;
-    let step = 2 * simd.f32_lanes();
-    let steps = w.cols().div_ceil(step);
-    let x = x.take(n * steps * step);
-    for Group { first, len } in groups(n) {
-        let x = &mut x[first * steps * step..][..len * steps * step];
-        let work = len * w.cols();
-        for_each_piece(x, (len * step).max(1), ARRANGE_STEPS, work, |first_step, out| {
-            let tokens = &product.x[first * w.cols()..][..len * w.cols()];
-            arrange::<E>(tokens, w.cols(), step, first_step, out);
-        });
-    }
-    let x = &*x;
-    for_each_piece(y_t, n, ROW_BLOCK, product.work(), |first_row, y_t| {
+    let cols = w.cols();
+    let stride = x_stride(cols, 2 * simd.f32_lanes());
+    let arranged = x.take(n * stride);
+    for_each_piece(arranged, stride, 1, n * cols, |first_token, out| {
+        let x = product.x[first_token * cols..].chunks_exact(cols);
+        for (out, x) in out.chunks_exact_mut(stride).zip(x) {
+            simd.run(Arrange::<E> { out, x, element: PhantomData });
+        }
+    });
+    let x = &*arranged;
+    for_each_piece(y_t, n, ROWS, product.work(), |first_row, y_t| {
         let first_row = rows.start + first_row;
-        simd.run(Rows::<E> { w, first_row, n, x, y_t, element: std::marker::PhantomData });
+        simd.run(Rows::<E> { w, first_row, n, x, y_t, element: PhantomData });
     });
 }
 
-/// Writes the activations of a group of tokens in the order in which [`tile`] reads them:
-/// `[steps][tokens][2][lanes]`, from step `first_step`, zeros behind the last column.
-fn arrange<E: Element>(x: &[f32], cols: usize, step: usize, first_step: usize, out: &mut [f32]) {
-    let tokens = x.len() / cols;
-    for (i, out) in out.chunks_exact_mut(step).enumerate() {
-        let col = (first_step + i / tokens) * step;
-        let row = &x[i % tokens * cols..][..cols];
-        let x = &row[col..cols.min(col + step)];
-        if x.len() < step {
-            out.fill(0.0);
-        }
-        if E::INTERLEAVED {
-            let (even, odd) = out.split_at_mut(step / 2);
-            for (even, x) in even.iter_mut().zip(x.iter().step_by(2)) {
-                *even = *x;
-            }
-            for (odd, x) in odd.iter_mut().zip(x.iter().skip(1).step_by(2)) {
-                *odd = *x;
-            }
-        } else {
+/// Floats from one arranged token to the next: the padded columns and one chunk. Without it a
+/// chunk of every token would fall on the same few sets of the cache, rows being powers of two.
+fn x_stride(cols: usize, step: usize) -> usize {
+    cols.next_multiple_of(step) + CHUNK_STEPS * step
+}
+
+/// Writes a token in the order in which [`tile`] reads it: step by step, each as
+/// [`Element::widen`] gives it, zeros behind the last column.
+struct Arrange<'a, E> {
+    out: &'a mut [f32],
+    x: &'a [f32],
+    element: PhantomData<E>,
+}
+
+impl<E: Element> WithSimd for Arrange<'_, E> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, _simd: S) {
+        let Self { out, x, .. } = self;
+        if !E::INTERLEAVED {
             out[..x.len()].copy_from_slice(x);
+            out[x.len()..].fill(0.0);
+            return;
+        }
+        let step = 2 * S::F32_LANES;
+        let (whole, tail) = x.split_at(x.len() / step * step);
+        let (out_whole, out_tail) = out.split_at_mut(whole.len());
+        for (out, x) in out_whole.chunks_exact_mut(step).zip(whole.chunks_exact(step)) {
+            let (even, odd) = out.split_at_mut(S::F32_LANES);
+            for i in 0..S::F32_LANES {
+                even[i] = x[2 * i];
+                odd[i] = x[2 * i + 1];
+            }
+        }
+        out_tail.fill(0.0);
+        for (i, x) in tail.iter().enumerate() {
+            out_tail[i % 2 * S::F32_LANES + i / 2] = *x;
         }
     }
 }
@@ -93,7 +117,7 @@ struct Rows<'a, E> {
     n: usize,
     x: &'a [f32],
     y_t: &'a mut [f32],
-    element: std::marker::PhantomData<E>,
+    element: PhantomData<E>,
 }
 
 impl<E: Element> WithSimd for Rows<'_, E> {
@@ -104,144 +128,165 @@ impl<E: Element> WithSimd for Rows<'_, E> {
         let Self { w, first_row, n, x, mut y_t, .. } = self;
         let cols = w.cols();
         for stretch in w.stretches::<E>(first_row..first_row + y_t.len() / n) {
-            for block in stretch.chunks(ROW_BLOCK * cols) {
-                let (y, rest) = y_t.split_at_mut(block.len() / cols * n);
-                y_t = rest;
-                let sums = multiply_block::<S, E>(simd, block, cols, x, n);
-                for (sums, y) in sums.iter().zip(y.chunks_exact_mut(n)) {
-                    for (sum, y) in sums.iter().zip(y) {
-                        *y = simd.reduce_sum_f32s(*sum);
-                    }
+            let (y, below) = y_t.split_at_mut(stretch.len() / cols * n);
+            y_t = below;
+            for (i, (block, y)) in
+                stretch.chunks(ROWS * cols).zip(y.chunks_mut(ROWS * n)).enumerate()
+            {
+                let ahead = stretch.get((i + 1) * ROWS * cols..).unwrap_or_default();
+                let block = Block { rows: block, ahead, cols };
+                // As many sums as hide the latency of a multiply-add and fit into registers.
+                if n <= 2 || S::REGISTER_COUNT >= 32 {
+                    block.multiply::<S, 4>(simd, x, n, y);
+                } else {
+                    block.multiply::<S, 2>(simd, x, n, y);
                 }
             }
         }
     }
 }
 
-/// One vector of sums per row of a block and token.
-type Sums<V> = [[V; MAX_TOKENS]; ROW_BLOCK];
-
-/// The products of the rows of `block` and all tokens, some columns at a time.
-#[inline(always)]
-fn multiply_block<S: Simd, E: Element>(
-    simd: S,
-    block: &[E],
+/// Up to [`ROWS`] rows, and what follows them in memory.
+struct Block<'a, E> {
+    rows: &'a [E],
+    ahead: &'a [E],
     cols: usize,
-    x: &[f32],
+}
+
+/// A chunk of the steps of a block's rows and of the tokens.
+struct Chunk<'a, V> {
+    /// All arranged tokens, each `x_stride` steps behind the one before.
+    x: &'a [[V; 2]],
+    x_stride: usize,
     n: usize,
-) -> Sums<S::f32s> {
-    let mut sums = [[simd.splat_f32s(0.0); MAX_TOKENS]; ROW_BLOCK];
-    let step = 2 * S::F32_LANES;
-    let steps = cols.div_ceil(step);
-    let chunk = (CHUNK_FLOATS / (step * n)).max(1);
-    for start in (0..steps).step_by(chunk) {
-        let end = steps.min(start + chunk);
-        for Group { first, len } in groups(n) {
-            let x = &x[(first * steps + start * len) * step..][..(end - start) * len * step];
-            let x = S::as_simd_f32s(x).0.as_chunks::<2>().0;
-            multiply_group::<S, E>(simd, block, cols, start, x, len, &mut sums, first);
+    steps: Range<usize>,
+}
+
+impl<E: Element> Block<'_, E> {
+    /// The products of the rows and all tokens.
+    #[inline(always)]
+    fn multiply<S: Simd, const R: usize>(&self, simd: S, x: &[f32], n: usize, y: &mut [f32]) {
+        let mut sums = [[simd.splat_f32s(0.0); MAX_TOKENS]; ROWS];
+        let step = 2 * S::F32_LANES;
+        let x_stride = x_stride(self.cols, step) / step;
+        let x = S::as_simd_f32s(x).0.as_chunks().0;
+        let steps = self.cols.div_ceil(step);
+        let len = if n <= MAX_GROUP { steps } else { CHUNK_STEPS };
+        for start in (0..steps).step_by(len) {
+            let chunk = Chunk { x, x_stride, n, steps: start..steps.min(start + len) };
+            let num_rows = self.rows.len() / self.cols;
+            let (tiles, rest) = sums[..num_rows].as_chunks_mut::<R>();
+            for (i, sums) in tiles.iter_mut().enumerate() {
+                self.multiply_tile::<S, R>(simd, &chunk, i * R, sums);
+            }
+            for (i, sums) in rest.iter_mut().enumerate() {
+                let row = num_rows / R * R + i;
+                self.multiply_tile::<S, 1>(simd, &chunk, row, from_mut(sums));
+            }
+        }
+        for (sums, y) in sums.iter().zip(y.chunks_exact_mut(n)) {
+            for (sum, y) in sums.iter().zip(y) {
+                *y = simd.reduce_sum_f32s(*sum);
+            }
         }
     }
-    sums
-}
 
-/// Picks how many rows to take at a time: enough accumulators to keep the multipliers busy, no
-/// more than there are registers for.
-#[inline(always)]
-#[allow(clippy::too_many_arguments)]
-fn multiply_group<S: Simd, E: Element>(
-    simd: S,
-    block: &[E],
-    cols: usize,
-    start: usize,
-    x: &[[S::f32s; 2]],
-    len: usize,
-    sums: &mut Sums<S::f32s>,
-    first: usize,
-) {
-    macro_rules! by_size {
-        ($($tokens:literal: $rows:literal or $rows_of_32:literal,)*) => {
-            match (len, S::REGISTER_COUNT >= 32) {
-                $(($tokens, false) => tiles::<S, E, $rows, $tokens>(simd, block, cols, start, x.as_chunks().0, sums, first),
-                ($tokens, true) =>
-                    tiles::<S, E, $rows_of_32, $tokens>(simd, block, cols, start, x.as_chunks().0, sums, first),)*
-                _ => {}
+    /// Adds the products of the rows from `row` and all tokens, one chunk of the steps.
+    #[inline(always)]
+    fn multiply_tile<S: Simd, const R: usize>(
+        &self,
+        simd: S,
+        chunk: &Chunk<'_, S::f32s>,
+        row: usize,
+        sums: &mut [[S::f32s; MAX_TOKENS]; R],
+    ) {
+        let many = S::REGISTER_COUNT >= 32;
+        let [rows, ahead] = [self.rows, self.ahead].map(|rows| {
+            let row_len = self.cols;
+            from_fn(|r| rows.get((row + r) * row_len..(row + r + 1) * row_len).unwrap_or_default())
+        });
+        for Group { first, len } in groups(chunk.n) {
+            match len {
+                1 => tile::<S, E, R, 1>(simd, [rows, ahead], chunk, first, sums),
+                2 => tile::<S, E, R, 2>(simd, [rows, ahead], chunk, first, sums),
+                3 if many || R <= 2 => tile::<S, E, R, 3>(simd, [rows, ahead], chunk, first, sums),
+                4 if many || R <= 2 => tile::<S, E, R, 4>(simd, [rows, ahead], chunk, first, sums),
+                _ => unreachable!("groups have at most MAX_GROUP tokens"),
             }
-        };
-    }
-    by_size! {
-        1: 4 or 4, 2: 4 or 4, 3: 4 or 4, 4: 3 or 4,
-        5: 2 or 4, 6: 2 or 4, 7: 1 or 3, 8: 1 or 3,
+        }
     }
 }
 
-/// Takes `R` rows of the block at a time, and those that are left one by one.
-#[inline(always)]
-fn tiles<S: Simd, E: Element, const R: usize, const T: usize>(
-    simd: S,
-    block: &[E],
-    cols: usize,
-    start: usize,
-    x: &[[[S::f32s; 2]; T]],
-    sums: &mut Sums<S::f32s>,
-    first: usize,
-) {
-    let full = block.chunks_exact(R * cols);
-    let rest = full.remainder().chunks_exact(cols);
-    let (sums_full, sums_rest) = sums.split_at_mut(block.len() / cols / R * R);
-    for (rows, sums) in full.zip(sums_full.as_chunks_mut::<R>().0) {
-        let rows = std::array::from_fn(|r| &rows[r * cols..(r + 1) * cols]);
-        tile::<S, E, R, T>(simd, rows, start, x, sums, first);
-    }
-    for (row, sums) in rest.zip(sums_rest) {
-        tile::<S, E, 1, T>(simd, [row], start, x, std::array::from_mut(sums), first);
-    }
-}
-
-/// Adds the products of `R` rows, from step `start` on, and `T` tokens.
+/// Adds the products of `R` rows and of the `T` tokens from `first`, one chunk of the steps.
 #[inline(always)]
 fn tile<S: Simd, E: Element, const R: usize, const T: usize>(
     simd: S,
-    rows: [&[E]; R],
-    start: usize,
-    x: &[[[S::f32s; 2]; T]],
-    sums: &mut [[S::f32s; MAX_TOKENS]; R],
+    [rows, ahead]: [[&[E]; R]; 2],
+    chunk: &Chunk<'_, S::f32s>,
     first: usize,
+    sums: &mut [[S::f32s; MAX_TOKENS]; R],
 ) {
     let mut tile = [[simd.splat_f32s(0.0); T]; R];
     for r in 0..R {
         tile[r].copy_from_slice(&sums[r][first..first + T]);
     }
-    let whole = x.len().min(E::steps::<S>(rows[0]).0.len() - start);
-    let steps: [&[E::Step<S>]; R] =
-        std::array::from_fn(|r| &E::steps::<S>(rows[r]).0[start..start + whole]);
-    let (x_whole, x_tail) = x.split_at(whole);
-    for (i, x) in x_whole.iter().enumerate() {
-        for r in 0..R {
-            add_step(simd, &mut tile[r], E::widen(simd, steps[r][i]), x);
+    let Range { start, end } = chunk.steps;
+    let whole = start..end.min(rows[0].len() / (2 * S::F32_LANES));
+    let tokens: [_; T] = from_fn(|t| &chunk.x[(first + t) * chunk.x_stride..]);
+    let x: [_; T] = from_fn(|t| tokens[t][whole.clone()].as_chunks::<UNROLL>());
+    let w: [_; R] = from_fn(|r| E::steps::<S>(rows[r]).0[whole.clone()].as_chunks::<UNROLL>());
+    for i in 0..whole.len() / UNROLL {
+        if first == 0 {
+            let col = (start + i * UNROLL) * 2 * S::F32_LANES;
+            for row in ahead {
+                prefetch_row(row, col, UNROLL * 2 * S::F32_LANES);
+            }
+        }
+        for j in 0..UNROLL {
+            let (w, x) = (from_fn(|r| w[r].0[i][j]), from_fn(|t| &x[t].0[i][j]));
+            add_step::<S, E, R, T>(simd, &mut tile, w, x);
         }
     }
-    if let Some(x) = x_tail.first() {
-        for r in 0..R {
-            let step = E::last_step(simd, E::steps::<S>(rows[r]).1);
-            add_step(simd, &mut tile[r], E::widen(simd, step), x);
-        }
+    for i in 0..whole.len() % UNROLL {
+        let (w, x) = (from_fn(|r| w[r].1[i]), from_fn(|t| &x[t].1[i]));
+        add_step::<S, E, R, T>(simd, &mut tile, w, x);
+    }
+    if whole.end < end {
+        let w = from_fn(|r| E::last_step::<S>(E::steps::<S>(rows[r]).1));
+        let x = from_fn(|t| &tokens[t][whole.end]);
+        add_step::<S, E, R, T>(simd, &mut tile, w, x);
     }
     for r in 0..R {
         sums[r][first..first + T].copy_from_slice(&tile[r]);
     }
 }
 
+/// Asks for `len` elements from `col` on, if the row is there.
 #[inline(always)]
-fn add_step<S: Simd, const T: usize>(
+fn prefetch_row<E: Element>(row: &[E], col: usize, len: usize) {
+    if let Some(elements) = row.get(col..col + len) {
+        for line in elements.chunks(LINE_BYTES / size_of::<E>()) {
+            prefetch(&line[0]);
+        }
+    }
+}
+
+#[inline(always)]
+fn add_step<S: Simd, E: Element, const R: usize, const T: usize>(
     simd: S,
-    sums: &mut [S::f32s; T],
-    weights: [S::f32s; 2],
-    x: &[[S::f32s; 2]; T],
+    sums: &mut [[S::f32s; T]; R],
+    w: [E::Step<S>; R],
+    x: [&[S::f32s; 2]; T],
 ) {
+    let mut weights = [[simd.splat_f32s(0.0); 2]; R];
+    for r in 0..R {
+        weights[r] = E::widen(simd, w[r]);
+    }
     for half in 0..2 {
         for t in 0..T {
-            sums[t] = mul_add(simd, weights[half], x[t][half], sums[t]);
+            for r in 0..R {
+                sums[r][t] = mul_add(simd, weights[r][half], x[t][half], sums[r][t]);
+            }
         }
     }
 }
