@@ -64,8 +64,8 @@ impl Job for Generate<'_> {
         let mut run = Run { engine, printer };
         run.add_requests(&self.params)?;
         let outcome = run.steps(&interrupt);
-        // What an error or Ctrl-C cut short still ends its line.
-        run.printer.end_line()?;
+        // What an error or Ctrl-C cut short is printed all the same.
+        run.printer.end()?;
         if self.args.stats && !matches!(&outcome, Err(error) if !error.is::<Interrupted>()) {
             stats::report(&run.engine.stats(), self.args.json, self.console)?;
         }

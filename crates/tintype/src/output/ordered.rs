@@ -89,13 +89,25 @@ impl<W: Write> Ordered<W> {
         Ok(())
     }
 
-    /// Ends the line that an unfinished stream has begun.
-    pub(crate) fn end_line(&mut self) -> io::Result<()> {
+    /// Nothing more comes: ends the line of an unfinished stream, and prints what is held back of
+    /// those behind it.
+    pub(crate) fn end(&mut self) -> io::Result<()> {
+        while self.current < self.held.len() {
+            let Held { text, .. } = std::mem::take(&mut self.held[self.current]);
+            self.write(&text)?;
+            self.end_line()?;
+            self.current += 1;
+            self.started = false;
+        }
+        self.out.flush()
+    }
+
+    fn end_line(&mut self) -> io::Result<()> {
         if !self.at_line_start {
             self.at_line_start = true;
             self.out.write_all(b"\n")?;
         }
-        self.out.flush()
+        Ok(())
     }
 }
 
@@ -135,6 +147,19 @@ mod tests {
         let headers = Layout::Headers(vec!["p".into(), "q".into()]);
         let outputs = printed(headers, 2, &[(1, "b"), (1, "end"), (0, "a"), (0, "end")]);
         assert_eq!(outputs.last().unwrap(), "==> p <==\na\n\n==> q <==\nb\n");
+    }
+
+    #[test]
+    fn a_run_that_is_cut_short_loses_no_text() {
+        let mut ordered = Ordered::new(Vec::new(), Layout::Plain, 4);
+        ordered.push(0, "a").unwrap();
+        ordered.push(1, "b").unwrap();
+        ordered.finish(1).unwrap();
+        ordered.push(3, "d").unwrap();
+        ordered.end().unwrap();
+        assert_eq!(ordered.out, b"a\nb\nd\n");
+        ordered.end().unwrap();
+        assert_eq!(ordered.out, b"a\nb\nd\n");
     }
 
     #[test]

@@ -98,9 +98,9 @@ impl<W: io::Write> Printer<W> {
         Ok(())
     }
 
-    /// Ends the line in which an unfinished sequence stands.
-    pub(super) fn end_line(&mut self) -> Result<()> {
-        Ok(self.out.end_line()?)
+    /// Prints what there is of every sequence; nothing more comes.
+    pub(super) fn end(&mut self) -> Result<()> {
+        Ok(self.out.end()?)
     }
 
     /// How far it had come.
