@@ -24,8 +24,8 @@ pub(crate) struct CompilationArgs {
     /// Run each op of a graph by itself and wait for it, so that a fault names its op
     #[arg(long)]
     pub(crate) debug_cuda_graph: bool,
-    /// When graphs are captured: all at start-up, by the first step that needs one, or one after
-    /// each step
+    /// When graphs are captured: all at start-up, by the first step that needs one, or one ahead
+    /// of each step
     #[arg(long, value_name = "startup|lazy|background", default_value_t)]
     pub(crate) capture: CapturePolicy,
     /// What to do when a graph cannot be captured: stop, or run such batches eagerly

@@ -18,11 +18,14 @@ pub(super) fn start<S: Stream>(
     console: &Console,
 ) -> Result<Engine<S>> {
     let mut progress =
-        StartProgress { console: *console, current: None, loaded_bytes: 0, num_verified: 0 };
+        StartProgress { console: *console, current: None, loaded_bytes: 0, num_verified: None };
     let mut show = |event| progress.show(event);
     let engine = Engine::new(stream, files, &args.config(), args.options(), &mut show)?;
     progress.current = None;
     report(&engine, &progress);
+    if args.compilation.verify_graphs {
+        report_verification(progress.num_verified, console);
+    }
     Ok(engine)
 }
 
@@ -31,7 +34,8 @@ struct StartProgress {
     console: Console,
     current: Option<(&'static str, Progress)>,
     loaded_bytes: u64,
-    num_verified: usize,
+    /// `None` where no graph was captured at start-up.
+    num_verified: Option<usize>,
 }
 
 impl StartProgress {
@@ -46,7 +50,7 @@ impl StartProgress {
                 let bar = self.phase("capturing graphs", Unit::Items);
                 bar.set(progress.num_done as u64, progress.num_total as u64);
             }
-            Event::Verified(count) => self.num_verified = count,
+            Event::Verified(count) => self.num_verified = Some(count),
         }
     }
 
@@ -75,8 +79,17 @@ fn report<S: Stream>(engine: &Engine<S>, progress: &StartProgress) {
     for note in &captured.notes {
         console.line(format_args!("note: {note}"));
     }
-    if progress.num_verified > 0 {
-        let count = progress.num_verified;
-        console.line(format_args!("verified {count} graphs: replays give the bits of eager runs"));
+}
+
+/// What `--verify-graphs` came to. That there was nothing to verify is said too.
+fn report_verification(num_verified: Option<usize>, console: &Console) {
+    match num_verified {
+        Some(0) => console.line("note: --verify-graphs has nothing to verify: graphs are off"),
+        Some(count) => console
+            .line(format_args!("verified {count} graphs: replays give the bits of eager runs")),
+        None => console.line(
+            "note: --verify-graphs compares what is captured at start-up; graphs that are \
+             captured between steps have their operands checked on replay only",
+        ),
     }
 }

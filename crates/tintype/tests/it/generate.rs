@@ -195,3 +195,15 @@ fn graphs_can_be_verified_and_debugged() {
     assert_eq!(lines[0]["text"], "2");
     assert_eq!(lines[1]["stats"]["graph_replays"], 0);
 }
+
+#[test]
+fn what_is_not_verified_is_said() {
+    for (flags, note) in [
+        (&["--enforce-eager"][..], "nothing to verify: graphs are off"),
+        (&["--capture", "lazy"], "compares what is captured at start-up"),
+    ] {
+        let args = [&["generate", "-p", "1+1=", "--verify-graphs"], flags].concat();
+        let run = tintype(&args).ok();
+        assert!(run.stderr.contains(note), "{}", run.stderr);
+    }
+}
