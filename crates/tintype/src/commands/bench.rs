@@ -30,6 +30,8 @@ impl Job for Latency<'_> {
 
     fn run<S: Stream + ReadProbe>(self, stream: S) -> Result<LatencyReport> {
         let args = self.args;
+        // What the files hold; the engine knows only what the config says of them.
+        let dtype = Dtypes::of(&self.files)?.names;
         let mut engine = start(stream, &self.files, &args.engine, self.console)?;
         let options = LatencyOptions {
             input_len: args.input_len.get(),
@@ -41,8 +43,7 @@ impl Job for Latency<'_> {
         let mut progress = self.console.progress("iterations", Unit::Items);
         let mut show = |done| progress.set(done as u64, options.num_iters as u64);
         let report = latency(&mut engine, &options, &mut show)?;
-        // What the files hold; the engine knows only what the config says of them.
-        Ok(LatencyReport { dtype: Dtypes::of(&self.files)?.names, ..report })
+        Ok(LatencyReport { dtype, ..report })
     }
 }
 

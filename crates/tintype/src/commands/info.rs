@@ -2,7 +2,7 @@
 
 use anyhow::Result;
 use serde::Serialize;
-use tintype_model::ModelFiles;
+use tintype_model::{ModelFiles, ModelInfo};
 use tintype_ops::{DType, MemoryInfo, ReadProbe, SharedBytes, Stream};
 use tintype_runner::ChatTemplate;
 
@@ -81,13 +81,9 @@ impl Job for AskDevice {
 impl Info {
     fn new(files: &ModelFiles, dtypes: &Dtypes, device: Device) -> Self {
         let config = &files.config;
-        let num_parameters = config.num_parameters();
-        let weight_bytes = match files.tensors.total_bytes() {
-            0 => num_parameters * dtypes.first.size_bytes() as u64,
-            stored => stored,
-        };
-        let kv_values = 2 * config.num_hidden_layers as u64 * config.kv_size() as u64;
-        let kv_bytes_per_token = kv_values * device.kv_dtype.size_bytes() as u64;
+        let sizes = ModelInfo::new(files);
+        let ModelInfo { num_parameters, weight_bytes, .. } = sizes;
+        let kv_bytes_per_token = sizes.kv_bytes_per_token(device.kv_dtype);
         let tokenizer_config = files.tokenizer_config.as_ref().map(SharedBytes::as_slice);
         let template = files.chat_template.as_ref().map(SharedBytes::as_slice);
         let free_bytes = device.memory.free_bytes;
