@@ -74,11 +74,13 @@ fn code_of(cause: &(dyn Error + 'static)) -> Option<u8> {
     refused.then_some(USAGE)
 }
 
-/// A model that does not exist is a bad argument; one that is broken is a failed run, also where
-/// what is broken is its config.
+/// A model that does not exist is a bad argument, and so is a limit that no model takes; a model
+/// that is broken is a failed run, also where what is broken is its config.
 fn code_of_model(error: &ModelError) -> u8 {
     match error {
-        ModelError::NoFolder { .. } | ModelError::UnknownSynthetic { .. } => USAGE,
+        ModelError::NoFolder { .. }
+        | ModelError::UnknownSynthetic { .. }
+        | ModelError::Limits { .. } => USAGE,
         _ => FAILED,
     }
 }
@@ -117,11 +119,13 @@ mod tests {
     fn a_bad_argument_is_2_and_a_failed_run_1() {
         let config = tintype_config::CompilationConfig::from_json("{").unwrap_err();
         let unknown = ModelError::UnknownSynthetic { name: "x".into(), known: "y".into() };
+        let limit = ModelError::Limits { name: "max_num_tokens", found: 0, max: 1 };
         let interrupted = Interrupted { num_done: 1, num_total: 2 };
         let broken = ModelError::Contradiction("x".into());
         assert_eq!(code(&anyhow::Error::from(config)), USAGE);
         assert_eq!(code(&anyhow::Error::from(UsageError("x".into())).context("y")), USAGE);
         assert_eq!(code(&anyhow::Error::from(unknown)), USAGE);
+        assert_eq!(code(&anyhow::Error::from(EngineError::from(limit))), USAGE);
         assert_eq!(code(&anyhow::Error::from(EngineError::from(RequestError::EmptyPrompt))), USAGE);
         assert_eq!(code(&anyhow::Error::from(ChatError::NoTemplate)), USAGE);
         assert_eq!(code(&anyhow::Error::from(broken)), FAILED);
