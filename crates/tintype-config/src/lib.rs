@@ -4,8 +4,8 @@
 //! - [`resolve`]: the rules. Its outcome is a [`Compilation`] and [`Note`]s, or a [`ConfigError`].
 //! - [`ModelConfig`], [`GenerationConfig`]: a Hugging Face model folder's JSON files, checked.
 //!
-//! The crate reads no file and no environment variable, and knows no device: it depends on serde
-//! alone, so a front end can check a configuration without an engine.
+//! The crate reads no file and no environment variable, and knows no device: it needs serde and
+//! thiserror, so a front end can check a configuration without an engine.
 //!
 //! # Simple CUDA graphs
 //!

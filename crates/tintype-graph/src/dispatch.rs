@@ -207,7 +207,7 @@ impl Dispatcher {
         self.capture_keys().iter().map(|key| key.descriptor.num_seqs).max().unwrap_or(0)
     }
 
-    /// Takes `key` out of the table for good.
+    /// Takes `keys` out of the table for good.
     pub(crate) fn exclude(&mut self, keys: impl IntoIterator<Item = GraphKey>) {
         self.excluded.extend(keys);
         self.fill_table();

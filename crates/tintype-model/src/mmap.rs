@@ -1,4 +1,4 @@
-//! Files mapped into memory: the one place of this workspace below a GPU that is `unsafe`.
+//! Files mapped into memory: the one place of this workspace that is `unsafe`.
 //!
 //! The contract that [`ModelSource::Folder`](crate::ModelSource::Folder) hands on to whoever gives
 //! the folder: nobody shortens or overwrites the file while the process runs. A page that is cut

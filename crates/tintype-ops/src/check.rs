@@ -1,5 +1,5 @@
-//! The shape and dtype rule of every op. Both backends call [`check`] first, so both accept
-//! exactly the same ops.
+//! The shape and dtype rule of every op. Every backend calls [`check`] first, so all
+//! accept exactly the same ops.
 
 use crate::{
     Access, AttentionMeta, Buffer, DType, Epilogue, Error, KvCache, Memory, Norm, Op, Operand,
