@@ -162,7 +162,9 @@ impl Serialize for CudaGraphMode {
 
 impl<'de> Deserialize<'de> for CudaGraphMode {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        String::deserialize(deserializer)?.parse().map_err(D::Error::custom)
+        // What is no string is no mode either, and gets the list of those that there are.
+        let value = Value::deserialize(deserializer)?;
+        value.as_str().unwrap_or_default().parse().map_err(D::Error::custom)
     }
 }
 
