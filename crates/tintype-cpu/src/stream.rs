@@ -17,6 +17,9 @@ use crate::parallel::Workers;
 use crate::scratch::Scratch;
 use crate::simd::Simd;
 
+/// More threads than any machine runs at once only cost time to start.
+const MAX_THREADS: usize = 1024;
+
 /// Bytes that a task of the read probe sums: small enough to share out evenly.
 const PROBE_TASK_BYTES: usize = 1 << 20;
 
@@ -35,12 +38,13 @@ impl CpuStream {
     /// A stream with `threads` threads; with `None`, as many as the machine runs at once.
     ///
     /// # Errors
-    /// When the system gives no threads, or `threads` is 0.
+    /// When the system gives no threads, or `threads` is not between 1 and 1024.
     pub fn new(threads: Option<usize>) -> Result<Self> {
         let available = || std::thread::available_parallelism().map_or(1, usize::from);
-        let num_threads = threads.unwrap_or_else(available);
-        if num_threads == 0 {
-            return Err(Error::Device("0 threads, expected at least 1".into()));
+        let num_threads = threads.unwrap_or_else(|| available().min(MAX_THREADS));
+        if !(1..=MAX_THREADS).contains(&num_threads) {
+            let what = format!("{num_threads} threads, expected 1 to {MAX_THREADS}");
+            return Err(Error::Device(what));
         }
         let pool = ThreadPoolBuilder::new()
             .num_threads(num_threads)

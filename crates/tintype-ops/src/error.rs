@@ -1,7 +1,5 @@
 //! What can go wrong below the model layer.
 
-use crate::DType;
-
 /// The result of everything in this crate and in the backends.
 pub type Result<T> = std::result::Result<T, Error>;
 
@@ -55,16 +53,6 @@ pub enum Error {
     /// A weight's pieces do not fit together or do not have the bytes that their shape asks for.
     #[error("weight: {0}")]
     InvalidWeight(String),
-    /// The backend has no kernel for this dtype in this place.
-    #[error("{op}: no kernel for {dtype}; use one of {supported}")]
-    UnsupportedDType {
-        /// The op's name.
-        op: &'static str,
-        /// The dtype found.
-        dtype: DType,
-        /// The dtypes that have kernels.
-        supported: &'static str,
-    },
     /// Something that a capture forbids happened inside one.
     #[error("not allowed while a capture is recording: {0}")]
     Capturing(&'static str),

@@ -210,7 +210,10 @@ fn more_memory_than_there_is_is_refused() {
 
 #[test]
 fn a_stream_describes_itself() {
-    assert!(CpuStream::new(Some(0)).is_err());
+    for threads in [0, 1025] {
+        let error = CpuStream::new(Some(threads)).err().expect("refused").to_string();
+        assert!(error.contains("expected 1 to 1024"), "{error}");
+    }
     let stream = CpuStream::new(Some(3)).unwrap();
     let info = stream.device_info();
     assert_eq!((stream.num_threads(), info.num_workers), (3, 3));
