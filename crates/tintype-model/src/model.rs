@@ -1,7 +1,7 @@
 //! What the layers above see of a model.
 
 use tintype_config::ModelConfig;
-use tintype_ops::{AttentionMeta, DType, Enqueue, KvCache, Stream, Tensor};
+use tintype_ops::{AttentionMeta, DType, Enqueue, Error, KvCache, Stream, Tensor};
 
 use crate::weights::Loader;
 use crate::{ModelError, ModelFiles, architectures};
@@ -91,7 +91,7 @@ pub trait Model: Send {
 ///
 /// # Errors
 /// When a tensor is missing or of another shape or dtype than the config asks for, or the stream
-/// has no room.
+/// has no room. Made-up weights that would not fit are refused before the first is made.
 pub fn load<S: Stream>(
     files: &ModelFiles,
     stream: &mut S,
@@ -99,6 +99,22 @@ pub fn load<S: Stream>(
     progress: &mut dyn FnMut(LoadProgress),
 ) -> Result<Box<dyn Model>, ModelError> {
     limits.check()?;
+    require_memory(files, stream)?;
     let model = architectures::load(Loader::new(files, stream, *limits, progress))?;
     Ok(Box::new(model))
+}
+
+/// Refuses made-up weights that would not fit. Systems promise more memory than there is and end
+/// the process once it is touched, so no allocation fails in time.
+fn require_memory<S: Stream>(files: &ModelFiles, stream: &S) -> Result<(), ModelError> {
+    let requested_bytes = files.tensors.resident_bytes();
+    if requested_bytes == 0 {
+        return Ok(());
+    }
+    let in_stream = |source| ModelError::Stream { what: files.name.clone(), source };
+    let available_bytes = stream.memory_info().map_err(in_stream)?.free_bytes;
+    if requested_bytes > available_bytes {
+        return Err(in_stream(Error::OutOfMemory { requested_bytes, available_bytes }));
+    }
+    Ok(())
 }

@@ -107,4 +107,8 @@ impl TensorSource for Shards {
     fn total_bytes(&self) -> u64 {
         self.tensors.iter().map(|(name, &file)| self.files[file].size_bytes(name)).sum()
     }
+
+    fn resident_bytes(&self) -> u64 {
+        0
+    }
 }

@@ -81,6 +81,10 @@ impl TensorSource for Synthetic {
     fn total_bytes(&self) -> u64 {
         self.total_bytes
     }
+
+    fn resident_bytes(&self) -> u64 {
+        self.total_bytes
+    }
 }
 
 /// Owner of a tensor's bytes.

@@ -38,4 +38,8 @@ pub trait TensorSource: Send + Sync {
 
     /// Bytes of all tensors that are stored, or that the whole model will ask for.
     fn total_bytes(&self) -> u64;
+
+    /// Bytes of memory that all tensors take where a backend reads them in place: nothing for
+    /// mapped files, whose pages give way when memory is short.
+    fn resident_bytes(&self) -> u64;
 }

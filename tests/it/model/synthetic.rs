@@ -1,7 +1,9 @@
 //! Models that are made up rather than read.
 
-use tintype_model::{ModelFiles, ModelInfo, ModelSource};
+use tintype_model::{Limits, ModelError, ModelFiles, ModelInfo, ModelSource, load};
+use tintype_ops::Error;
 
+use super::recorder::Recorder;
 use super::{Driver, FIXTURES, fixture};
 
 fn synthetic(name: &str) -> ModelFiles {
@@ -17,6 +19,20 @@ fn logits_of_made_up_models_are_finite_and_of_the_order_of_one() {
         assert!((0.1..10.0).contains(&mean_square.sqrt()), "{name}: {mean_square}");
         assert!(files.tokenizer_json.is_none());
     }
+}
+
+#[test]
+fn made_up_weights_without_room_are_refused_before_one_is_made() {
+    let files = synthetic("tiny");
+    let limits = Limits { max_num_tokens: 8, max_num_logit_rows: 2, max_model_len: 32 };
+    // Its free bytes are 0.
+    let mut stream = Recorder::default();
+    let error = load(&files, &mut stream, &limits, &mut |_| ()).err().unwrap();
+    let ModelError::Stream { what, source } = error else { panic!("{error}") };
+    let requested_bytes = ModelInfo::new(&files).weight_bytes;
+    assert_eq!(what, "synthetic:tiny");
+    assert_eq!(source, Error::OutOfMemory { requested_bytes, available_bytes: 0 });
+    assert_eq!((stream.num_buffers, stream.weights.len()), (0, 0));
 }
 
 #[test]
