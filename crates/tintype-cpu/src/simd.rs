@@ -152,19 +152,13 @@ macro_rules! methods {
 methods! {
     /// `Σ a[i] * b[i]` over slices of equal length.
     fn dot(a: &'a [f32], b: &'a [f32]) -> f32 = slices::dot;
-    /// `out[i] = x · rows[i]`, where `rows` is `[out.len(), x.len()]`.
-    fn dot_rows(out: &'a mut [f32], x: &'a [f32], rows: &'a [f32]) = slices::dot_rows;
     /// `y += alpha * x`.
     fn axpy(y: &'a mut [f32], alpha: f32, x: &'a [f32]) = slices::axpy;
     /// `out += Σ weights[i] * rows[i]`, where `rows` is `[weights.len(), out.len()]`.
     fn axpy_rows(out: &'a mut [f32], weights: &'a [f32], rows: &'a [f32]) = slices::axpy_rows;
-    /// `x *= alpha`.
-    fn scale(x: &'a mut [f32], alpha: f32) = slices::scale;
     /// `out[i] = x[i] * scale * weight[i]`: the second half of RMS normalisation.
     fn scale_mul(out: &'a mut [f32], x: &'a [f32], scale: f32, weight: &'a [f32])
         = slices::scale_mul;
-    /// `Σ x[i]`.
-    fn sum(x: &'a [f32]) -> f32 = slices::sum;
     /// The wrapping sum of `words`, reading as fast as the memory allows.
     fn sum_u32(words: &'a [u32]) -> u32 = slices::sum_u32;
     /// The largest element, −∞ when there is none. What it is among NaNs is not defined.

@@ -39,14 +39,6 @@ pub(super) fn dot<S: Simd>(simd: S, a: &[f32], b: &[f32]) -> f32 {
 }
 
 #[inline(always)]
-pub(super) fn dot_rows<S: Simd>(simd: S, out: &mut [f32], x: &[f32], rows: &[f32]) {
-    assert_eq!(rows.len(), out.len() * x.len());
-    for (out, row) in out.iter_mut().zip(rows.chunks_exact(x.len())) {
-        *out = dot(simd, x, row);
-    }
-}
-
-#[inline(always)]
 pub(super) fn axpy<S: Simd>(simd: S, y: &mut [f32], alpha: f32, x: &[f32]) {
     assert_eq!(y.len(), x.len());
     let alpha = simd.splat_f32s(alpha);
@@ -106,38 +98,11 @@ fn axpy_rows_block<S: Simd, const N: usize>(
 }
 
 #[inline(always)]
-pub(super) fn scale<S: Simd>(_simd: S, x: &mut [f32], alpha: f32) {
-    for x in x {
-        *x *= alpha;
-    }
-}
-
-#[inline(always)]
 pub(super) fn scale_mul<S: Simd>(_simd: S, out: &mut [f32], x: &[f32], scale: f32, weight: &[f32]) {
     assert!(out.len() == x.len() && out.len() == weight.len());
     for ((out, x), weight) in out.iter_mut().zip(x).zip(weight) {
         *out = *x * scale * *weight;
     }
-}
-
-#[inline(always)]
-pub(super) fn sum<S: Simd>(simd: S, x: &[f32]) -> f32 {
-    let (vectors, tail) = S::as_simd_f32s(x);
-    let (blocks, rest) = vectors.as_chunks::<UNROLL>();
-    let mut sums = [simd.splat_f32s(0.0); UNROLL];
-    for x in blocks {
-        for i in 0..UNROLL {
-            sums[i] = simd.add_f32s(sums[i], x[i]);
-        }
-    }
-    for x in rest {
-        sums[0] = simd.add_f32s(sums[0], *x);
-    }
-    let mut total = reduce(simd, sums);
-    for x in tail {
-        total += *x;
-    }
-    total
 }
 
 #[inline(always)]

@@ -31,8 +31,6 @@ fn sums_agree_with_f64() {
             let what = format!("{} over {len}", simd.name());
             let products = a.iter().zip(&b).map(|(a, b)| f64::from(*a) * f64::from(*b));
             assert_close(simd.dot(&a, &b), products.sum(), len as f64, &what);
-            let sum = a.iter().map(|a| f64::from(*a)).sum();
-            assert_close(simd.sum(&a), sum, len as f64, &what);
             let max = a.iter().copied().fold(f32::NEG_INFINITY, f32::max);
             assert_eq!(simd.max(&a).to_bits(), max.to_bits(), "{what}");
             let words: Vec<u32> = a.iter().map(|a| a.to_bits()).collect();
@@ -49,13 +47,12 @@ fn updates_agree_with_f64() {
             let (start, x) = (noise(len, 3), noise(len, 4));
             let mut y = start.clone();
             simd.axpy(&mut y, 0.3, &x);
-            simd.scale(&mut y, 2.0);
             let mut scaled = vec![f32::NAN; len];
             simd.scale_mul(&mut scaled, &y, 0.5, &x);
             for i in 0..len {
                 let sum = f64::from(start[i]) + f64::from(0.3f32) * f64::from(x[i]);
-                assert_close(y[i], 2.0 * sum, 2.0, simd.name());
-                assert_close(scaled[i], sum * f64::from(x[i]), 2.0, simd.name());
+                assert_close(y[i], sum, 2.0, simd.name());
+                assert_close(scaled[i], 0.5 * sum * f64::from(x[i]), 2.0, simd.name());
             }
         }
     }
@@ -66,14 +63,12 @@ fn rows_agree_with_single_calls() {
     for simd in Simd::all() {
         for cols in &LENGTHS[1..] {
             let (rows, x) = (noise(5 * cols, 5), noise(*cols, 6));
-            let mut dots = [f32::NAN; 5];
-            simd.dot_rows(&mut dots, &x, &rows);
+            let weights = noise(5, 7);
             let mut sum = x.clone();
-            simd.axpy_rows(&mut sum, &dots, &rows);
+            simd.axpy_rows(&mut sum, &weights, &rows);
             let mut expected = x.clone();
-            for (dot, row) in dots.iter().zip(rows.chunks_exact(*cols)) {
-                assert_eq!(dot.to_bits(), simd.dot(&x, row).to_bits(), "{}", simd.name());
-                simd.axpy(&mut expected, *dot, row);
+            for (weight, row) in weights.iter().zip(rows.chunks_exact(*cols)) {
+                simd.axpy(&mut expected, *weight, row);
             }
             assert_eq!(sum, expected, "{} over {cols}", simd.name());
         }
