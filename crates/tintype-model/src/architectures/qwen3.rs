@@ -12,15 +12,8 @@ pub(super) fn load_layer<S: Stream>(
     loader: &mut Loader<'_, S>,
     layer_idx: usize,
 ) -> Result<DecoderLayer, ModelError> {
-    let config = &loader.files().config;
-    let layer = prefix(layer_idx);
-    let options = AttentionOptions {
-        qkv_bias: config.qkv_bias,
-        o_bias: config.o_bias,
-        qk_norm: true,
-        window: config.sliding_windows[layer_idx],
-    };
-    let attention = Attention::load(loader, &layer, options)?;
-    let feed_forward = FeedForward::Dense(Mlp::load(loader, &layer, false)?);
+    let (config, layer) = (&loader.files().config, prefix(layer_idx));
+    let attention = Attention::load(loader, &layer, AttentionOptions::new(config, layer_idx))?;
+    let feed_forward = FeedForward::Dense(Mlp::load(loader, &layer, config.mlp_bias)?);
     Ok(DecoderLayer { attention, feed_forward })
 }

@@ -4,9 +4,7 @@ use tintype_ops::Stream;
 
 use super::prefix;
 use crate::ModelError;
-use crate::layers::{
-    Attention, AttentionOptions, DecoderLayer, ExpertNames, FeedForward, Mlp, Moe,
-};
+use crate::layers::{Attention, AttentionOptions, DecoderLayer, ExpertNames, FeedForward};
 use crate::weights::Loader;
 
 /// What the sparse block's tensors are called.
@@ -18,18 +16,8 @@ pub(super) fn load_layer<S: Stream>(
     loader: &mut Loader<'_, S>,
     layer_idx: usize,
 ) -> Result<DecoderLayer, ModelError> {
-    let config = &loader.files().config;
-    let layer = prefix(layer_idx);
-    let options = AttentionOptions {
-        qkv_bias: config.qkv_bias,
-        o_bias: config.o_bias,
-        qk_norm: true,
-        window: config.sliding_windows[layer_idx],
-    };
-    let attention = Attention::load(loader, &layer, options)?;
-    let feed_forward = match config.moe_layer(layer_idx) {
-        Some(moe) => FeedForward::Sparse(Moe::load(loader, &layer, moe, EXPERTS)?),
-        None => FeedForward::Dense(Mlp::load(loader, &layer, false)?),
-    };
+    let (config, layer) = (&loader.files().config, prefix(layer_idx));
+    let attention = Attention::load(loader, &layer, AttentionOptions::new(config, layer_idx))?;
+    let feed_forward = FeedForward::load(loader, &layer, layer_idx, EXPERTS)?;
     Ok(DecoderLayer { attention, feed_forward })
 }

@@ -1,5 +1,6 @@
 //! The attention block: norm, q‖k‖v, rotation, cache, attention, output into the residual stream.
 
+use tintype_config::ModelConfig;
 use tintype_ops::{Enqueue, Epilogue, KvCache, Norm, Op, Stream, Tensor, Weight, WeightRole};
 
 use super::Step;
@@ -17,6 +18,18 @@ pub(crate) struct AttentionOptions {
     pub(crate) qk_norm: bool,
     /// Keys that a query sees, itself included; `None` means all.
     pub(crate) window: Option<usize>,
+}
+
+impl AttentionOptions {
+    /// What the config, which knows its architecture's habits, says of layer `layer_idx`.
+    pub(crate) fn new(config: &ModelConfig, layer_idx: usize) -> Self {
+        Self {
+            qkv_bias: config.qkv_bias,
+            o_bias: config.o_bias,
+            qk_norm: config.architecture.has_qk_norm(),
+            window: config.sliding_windows[layer_idx],
+        }
+    }
 }
 
 /// One layer's attention block.

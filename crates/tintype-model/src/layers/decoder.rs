@@ -3,7 +3,7 @@
 use tintype_config::ModelConfig;
 use tintype_ops::{DType, Enqueue, Epilogue, Error, KvCache, Norm, Op, Stream, Tensor, Weight};
 
-use super::{Attention, Mlp, Moe, Step, rope};
+use super::{Attention, ExpertNames, Mlp, Moe, Step, rope};
 use crate::weights::{Loader, Wanted, fit};
 use crate::{BatchIo, Limits, Model, ModelError};
 
@@ -12,6 +12,22 @@ use crate::{BatchIo, Limits, Model, ModelError};
 pub(crate) enum FeedForward {
     Dense(Mlp),
     Sparse(Moe),
+}
+
+impl FeedForward {
+    /// Loads experts called `names` where the config gives the layer some, else a dense MLP.
+    pub(crate) fn load<S: Stream>(
+        loader: &mut Loader<'_, S>,
+        layer: &str,
+        layer_idx: usize,
+        names: ExpertNames,
+    ) -> Result<Self, ModelError> {
+        let config = &loader.files().config;
+        match config.moe_layer(layer_idx) {
+            Some(moe) => Moe::load(loader, layer, moe, names).map(Self::Sparse),
+            None => Mlp::load(loader, layer, config.mlp_bias).map(Self::Dense),
+        }
+    }
 }
 
 /// One layer.
