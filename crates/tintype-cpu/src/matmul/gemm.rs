@@ -142,6 +142,7 @@ fn add_panel<S: Simd, const MR: usize>(
         let sums = tile(simd, strip, panel);
         let mut y = y.chunks_exact_mut(n);
         // Indexed by constants once it is unrolled; else the sums would live in memory.
+        #[expect(clippy::needless_range_loop, reason = "see above")]
         for r in 0..MR {
             let Some(y) = y.next() else { break };
             add_sums(simd, sums[r], &mut y[token..end]);
@@ -159,6 +160,7 @@ fn tile<S: Simd, const MR: usize>(
     let mut sums = [[simd.splat_f32s(0.0); PANEL_VECTORS]; MR];
     let (blocks, rest) = panel.as_chunks::<UNROLL>();
     for (i, x) in blocks.iter().enumerate().take(BLOCK_COLS / UNROLL) {
+        #[expect(clippy::needless_range_loop, reason = "unrolled as the sums above")]
         for j in 0..UNROLL {
             add_col(simd, &mut sums, strip, i * UNROLL + j, x[j]);
         }
