@@ -61,11 +61,14 @@ impl Default for SamplingParams {
 }
 
 impl SamplingParams {
-    /// The defaults that the model's authors chose. They count only where `do_sample` is true:
-    /// a file that does not ask for sampling leaves the default greedy, as in transformers.
+    /// The defaults that the model's authors chose, as transformers reads them: what narrows a
+    /// draw counts only where `do_sample` is true, the repetition penalty in greedy decoding too.
     #[must_use]
     pub fn from_generation_config(generation: &GenerationConfig) -> Self {
-        let default = Self::default();
+        let default = Self {
+            repetition_penalty: generation.repetition_penalty.unwrap_or(1.0),
+            ..Self::default()
+        };
         if generation.do_sample != Some(true) {
             return default;
         }
@@ -74,7 +77,6 @@ impl SamplingParams {
             top_k: generation.top_k.map_or(0, |top_k| u32::try_from(top_k).unwrap_or(0)),
             top_p: generation.top_p.unwrap_or(default.top_p),
             min_p: generation.min_p.unwrap_or(default.min_p),
-            repetition_penalty: generation.repetition_penalty.unwrap_or(1.0),
             ..default
         }
     }
@@ -174,6 +176,26 @@ mod tests {
         assert_eq!(params.validate(1), Ok(()));
         assert_eq!(params.row(0, 0), SampleParams::GREEDY);
         assert!(!params.has_penalties());
+    }
+
+    #[test]
+    fn without_do_sample_only_the_repetition_penalty_counts() {
+        let mut generation = GenerationConfig {
+            temperature: Some(0.6),
+            top_k: Some(20),
+            top_p: Some(0.9),
+            min_p: Some(0.1),
+            repetition_penalty: Some(1.1),
+            ..GenerationConfig::default()
+        };
+        let greedy = SamplingParams { repetition_penalty: 1.1, ..SamplingParams::default() };
+        assert_eq!(SamplingParams::from_generation_config(&generation), greedy);
+        generation.do_sample = Some(false);
+        assert_eq!(SamplingParams::from_generation_config(&generation), greedy);
+        generation.do_sample = Some(true);
+        let drawn =
+            SamplingParams { temperature: 0.6, top_k: 20, top_p: 0.9, min_p: 0.1, ..greedy };
+        assert_eq!(SamplingParams::from_generation_config(&generation), drawn);
     }
 
     #[test]

@@ -8,7 +8,8 @@ use crate::ConfigError;
 pub struct GenerationConfig {
     /// Tokens that end a text. `None` = those of `config.json`.
     pub eos_token_ids: Option<Vec<u32>>,
-    /// False = always the most likely token, whatever the other fields say.
+    /// Whether to draw. If not, the most likely token is taken, after the repetition penalty, and
+    /// the other fields have no say.
     pub do_sample: Option<bool>,
     /// Divides the logits; 0 = always the most likely token.
     pub temperature: Option<f32>,
