@@ -85,7 +85,7 @@ pub(crate) fn matmul_t(
 }
 
 fn run<E: Element>(product: &Product<'_>, y_t: &mut [f32], scratch: &mut MatmulScratch) {
-    if product.n <= skinny::MAX_TOKENS {
+    if product.n <= MAX_SKINNY_TOKENS {
         skinny::run::<E>(product, y_t, &mut scratch.x);
     } else {
         gemm::run::<E>(product, y_t, &mut scratch.x);

@@ -20,7 +20,11 @@ use pulp::{Scalar128b, WithSimd};
 #[cfg(target_arch = "x86_64")]
 use pulp::x86::{V3, V4};
 
-pub(crate) use convert::{F16_REBIAS, f16_to_f32};
+pub(crate) use convert::{F16_MIN_NORMAL, f16_to_f32};
+
+/// Bytes of a cache line.
+#[cfg(target_arch = "x86_64")]
+const LINE_BYTES: usize = 64;
 
 /// The level of SIMD instructions that kernels run with.
 #[derive(Clone, Copy, Debug)]
@@ -113,12 +117,15 @@ pub(crate) fn mul_add<S: pulp::Simd>(simd: S, a: S::f32s, b: S::f32s, c: S::f32s
     }
 }
 
-/// Asks for the cache line that `element` lies in, where the target has an instruction for it.
+/// Asks for the cache lines of `data`, where the target has an instruction for it. They come as
+/// far as the second-level cache: the first is too small to hold them until they are needed.
 #[inline(always)]
-pub(crate) fn prefetch<T>(element: &T) {
+pub(crate) fn prefetch<T>(data: &[T]) {
     #[cfg(target_arch = "x86_64")]
     if let Some(sse) = pulp::core_arch::x86::Sse::try_new() {
-        sse._mm_prefetch::<{ std::arch::x86_64::_MM_HINT_T1 }>(std::ptr::from_ref(element).cast());
+        for line in data.chunks(LINE_BYTES / size_of::<T>()) {
+            sse._mm_prefetch::<{ std::arch::x86_64::_MM_HINT_T1 }>(line.as_ptr().cast());
+        }
     }
 }
 

@@ -4,7 +4,7 @@ use bytemuck::{Pod, Zeroable};
 use half::{bf16, f16};
 use pulp::Simd;
 
-use crate::simd::{F16_REBIAS, f16_to_f32};
+use crate::simd::{F16_MIN_NORMAL, f16_to_f32};
 
 /// A stored element. Rows are read in steps of `2 * S::F32_LANES` elements.
 pub(super) trait Element: Pod + Send + Sync {
@@ -121,8 +121,11 @@ impl Element for f16 {
 fn widen_upper_f16<S: Simd>(simd: S, lanes: S::u32s) -> S::f32s {
     let magnitude = simd.wrapping_dyn_shr_u32s(lanes, simd.splat_u32s(3));
     let magnitude = simd.and_u32s(magnitude, simd.splat_u32s(0x0fff_e000));
-    let rebias = simd.splat_f32s(F16_REBIAS);
-    let magnitude = simd.mul_f32s(simd.transmute_f32s_u32s(magnitude), rebias);
+    let normal = simd.add_u32s(magnitude, simd.splat_u32s(112 << 23));
+    let subnormal = simd.add_u32s(magnitude, simd.splat_u32s(113 << 23));
+    let subnormal = simd.transmute_f32s_u32s(subnormal);
+    let subnormal = simd.sub_f32s(subnormal, simd.splat_f32s(F16_MIN_NORMAL));
+    let magnitude = simd.min_f32s(simd.transmute_f32s_u32s(normal), subnormal);
     let is_special = simd.greater_than_or_equal_f32s(magnitude, simd.splat_f32s(65536.0));
     let infinity = simd.splat_f32s(f32::INFINITY);
     let special = simd.select_f32s(is_special, infinity, simd.splat_f32s(0.0));

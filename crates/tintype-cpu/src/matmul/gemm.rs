@@ -13,13 +13,16 @@ use pulp::{Simd, WithSimd};
 use super::element::Element;
 use super::scratch::AlignedBuffer;
 use super::{Product, for_each_piece};
-use crate::simd::mul_add;
+use crate::simd::{mul_add, prefetch};
 use crate::weights::WeightStore;
 
 /// Columns of a block: a panel of them, two vectors wide, takes half of a first-level cache.
 const BLOCK_COLS: usize = 256;
 /// Rows of a block: in f32 it takes a fraction of a second-level cache. A multiple of every `MR`.
 const BLOCK_ROWS: usize = 96;
+/// Tokens up to which a block is a single strip: then reading the weights counts, and they are
+/// read in the order in which they lie, each strip while the one before is multiplied.
+const MAX_STREAM_TOKENS: usize = 32;
 /// Vectors of tokens in a panel.
 const PANEL_VECTORS: usize = 2;
 
@@ -89,14 +92,18 @@ impl<E: Element> Rows<'_, E> {
     #[inline(always)]
     fn blocks<S: Simd, const MR: usize>(self, simd: S) {
         let Self { w, first_row, n, panels, y_t, .. } = self;
-        let mut strips: Vec<Strip<MR>> = vec![[[0.0; BLOCK_COLS]; MR]; BLOCK_ROWS / MR];
+        let block_rows = if n <= MAX_STREAM_TOKENS { MR } else { BLOCK_ROWS };
+        let mut strips: Vec<Strip<MR>> = vec![[[0.0; BLOCK_COLS]; MR]; block_rows / MR];
         let panel_len = PANEL_VECTORS * S::F32_LANES * w.cols();
         y_t.fill(0.0);
-        for (i, y) in y_t.chunks_mut(BLOCK_ROWS * n).enumerate() {
-            let row = first_row + i * BLOCK_ROWS;
+        for (i, y) in y_t.chunks_mut(block_rows * n).enumerate() {
+            let row = first_row + i * block_rows;
             let rows = row..row + y.len() / n;
             for col in (0..w.cols()).step_by(BLOCK_COLS) {
                 let cols = col..w.cols().min(col + BLOCK_COLS);
+                if block_rows == MR {
+                    prefetch_block::<E>(w, rows.end..w.rows().min(rows.end + MR), cols.clone());
+                }
                 convert_block::<E, MR>(w, rows.clone(), cols.clone(), &mut strips);
                 for (p, panel) in panels.chunks_exact(panel_len).enumerate() {
                     let panel = S::as_simd_f32s(panel).0.as_chunks::<PANEL_VECTORS>().0;
@@ -123,6 +130,14 @@ fn convert_block<E: Element, const MR: usize>(
         for (out, element) in out.iter_mut().zip(&row[cols.clone()]) {
             *out = element.to_f32();
         }
+    }
+}
+
+/// Asks for a block of weights.
+#[inline(always)]
+fn prefetch_block<E: Element>(w: &WeightStore, rows: Range<usize>, cols: Range<usize>) {
+    for row in w.stretches::<E>(rows).flat_map(|stretch| stretch.chunks_exact(w.cols())) {
+        prefetch(&row[cols.clone()]);
     }
 }
 

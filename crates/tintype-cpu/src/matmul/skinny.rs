@@ -20,7 +20,7 @@ use super::{Product, for_each_piece};
 use crate::simd::{mul_add, prefetch};
 use crate::weights::WeightStore;
 
-/// Most tokens that this is the faster kernel for.
+/// Most tokens that this is a kernel for.
 pub(super) const MAX_TOKENS: usize = 16;
 /// Most tokens of a group.
 const MAX_GROUP: usize = 4;
@@ -28,8 +28,6 @@ const MAX_GROUP: usize = 4;
 const ROWS: usize = 8;
 /// Steps of columns after which the next group of tokens takes its turn.
 const CHUNK_STEPS: usize = 32;
-/// Bytes of a cache line.
-const LINE_BYTES: usize = 64;
 /// Steps that the innermost loop takes at a time.
 const UNROLL: usize = 4;
 
@@ -171,7 +169,7 @@ impl<E: Element> Block<'_, E> {
         let x_stride = x_stride(self.cols, step) / step;
         let x = S::as_simd_f32s(x).0.as_chunks().0;
         let steps = self.cols.div_ceil(step);
-        let len = if n <= MAX_GROUP { steps } else { CHUNK_STEPS };
+        let len = if n <= 2 { steps } else { CHUNK_STEPS };
         for start in (0..steps).step_by(len) {
             let chunk = Chunk { x, x_stride, n, steps: start..steps.min(start + len) };
             let num_rows = self.rows.len() / self.cols;
@@ -227,10 +225,12 @@ fn tile<S: Simd, E: Element, const R: usize, const T: usize>(
     sums: &mut [[S::f32s; MAX_TOKENS]; R],
 ) {
     let mut tile = [[simd.splat_f32s(0.0); T]; R];
-    for r in 0..R {
-        tile[r].copy_from_slice(&sums[r][first..first + T]);
-    }
     let Range { start, end } = chunk.steps;
+    if start > 0 {
+        for r in 0..R {
+            tile[r].copy_from_slice(&sums[r][first..first + T]);
+        }
+    }
     let whole = start..end.min(rows[0].len() / (2 * S::F32_LANES));
     let tokens: [_; T] = from_fn(|t| &chunk.x[(first + t) * chunk.x_stride..]);
     let x: [_; T] = from_fn(|t| tokens[t][whole.clone()].as_chunks::<UNROLL>());
@@ -239,7 +239,7 @@ fn tile<S: Simd, E: Element, const R: usize, const T: usize>(
         if first == 0 {
             let col = (start + i * UNROLL) * 2 * S::F32_LANES;
             for row in ahead {
-                prefetch_row(row, col, UNROLL * 2 * S::F32_LANES);
+                prefetch(row.get(col..col + UNROLL * 2 * S::F32_LANES).unwrap_or_default());
             }
         }
         for j in 0..UNROLL {
@@ -258,16 +258,6 @@ fn tile<S: Simd, E: Element, const R: usize, const T: usize>(
     }
     for r in 0..R {
         sums[r][first..first + T].copy_from_slice(&tile[r]);
-    }
-}
-
-/// Asks for `len` elements from `col` on, if the row is there.
-#[inline(always)]
-fn prefetch_row<E: Element>(row: &[E], col: usize, len: usize) {
-    if let Some(elements) = row.get(col..col + len) {
-        for line in elements.chunks(LINE_BYTES / size_of::<E>()) {
-            prefetch(&line[0]);
-        }
     }
 }
 

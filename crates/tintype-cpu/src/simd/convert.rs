@@ -4,8 +4,11 @@
 use half::{bf16, f16};
 use pulp::Simd;
 
-/// 2^112: moves the exponent of an f16 that lies in f32's bits to f32's bias.
-pub(crate) const F16_REBIAS: f32 = f32::from_bits((127 + 112) << 23);
+/// The smallest f16 that is not subnormal, 2^-14.
+pub(crate) const F16_MIN_NORMAL: f32 = f32::from_bits((127 - 14) << 23);
+
+/// The smallest f32 that rounds to an infinite f16: half a step above 65504.
+const F16_OVERFLOW: f32 = 65520.0;
 
 #[inline(always)]
 pub(super) fn bf16_to_f32s<S: Simd>(_simd: S, out: &mut [f32], x: &[bf16]) {
@@ -23,13 +26,17 @@ pub(super) fn f16_to_f32s<S: Simd>(_simd: S, out: &mut [f32], x: &[f16]) {
     }
 }
 
-/// The value of an f16, without a branch.
+/// The value of an f16, without a branch and without arithmetic on subnormal f32, which some
+/// processors are slow at.
 #[inline(always)]
 pub(crate) fn f16_to_f32(bits: u16) -> f32 {
     let bits = u32::from(bits);
-    // Exponent and fraction take f32's places. A subnormal f16 is a subnormal f32 here: the
-    // product makes it normal, and is exact.
-    let magnitude = f32::from_bits((bits & 0x7fff) << 13) * F16_REBIAS;
+    // Exponent and fraction take f32's places. Moved to f32's bias they are right if the f16 is
+    // normal and too large if not; one higher and 2^-14 less, the other way round.
+    let magnitude = (bits & 0x7fff) << 13;
+    let normal = f32::from_bits(magnitude + (112 << 23));
+    let subnormal = f32::from_bits(magnitude + (113 << 23)) - F16_MIN_NORMAL;
+    let magnitude = if normal < subnormal { normal } else { subnormal };
     // Infinity and NaN have become 65536 and more; they need f32's largest exponent.
     let special = if magnitude >= 65536.0 { f32::INFINITY.to_bits() } else { 0 };
     f32::from_bits(magnitude.to_bits() | special | (bits & 0x8000) << 16)
@@ -77,9 +84,3 @@ fn f32_to_f16(x: f32) -> u16 {
     let nan = 0x7e00 | ((bits >> 13) & 0x03ff);
     (sign | if x.is_nan() { nan } else { finite_or_inf }) as u16
 }
-
-/// 2^-14.
-const F16_MIN_NORMAL: f32 = f32::from_bits((127 - 14) << 23);
-
-/// The smallest f32 that rounds to infinity: half a step above 65504.
-const F16_OVERFLOW: f32 = 65520.0;
