@@ -3,6 +3,10 @@
 use crate::error::Setting;
 use crate::{CompilationConfig, CompilationLevel, ConfigError, CudaGraphMode, GraphSupport};
 
+/// The most that any of the limits may be: positions above this are not exact in f32, in which
+/// rotary embeddings are computed.
+const MAX_LIMIT: usize = 1 << 24;
+
 /// Everything that the user says about the engine; the defaults are vLLM's.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct EngineConfig {
@@ -42,14 +46,17 @@ impl Default for EngineConfig {
 impl EngineConfig {
     /// Refuses limits that no engine can run with, whether or not graphs are on.
     pub(crate) fn check(&self) -> Result<(), ConfigError> {
-        let positive = [
+        let limits = [
             ("max_num_seqs", self.max_num_seqs),
             ("max_num_batched_tokens", self.max_num_batched_tokens),
             ("max_model_len", self.max_model_len.unwrap_or(1)),
             ("block_size", self.block_size),
         ];
-        if let Some((field, value)) = positive.into_iter().find(|&(_, value)| value == 0) {
-            return Err(ConfigError::value(field, value, "expected at least 1"));
+        for (field, value) in limits {
+            if !(1..=MAX_LIMIT).contains(&value) {
+                let problem = format!("expected 1 to {MAX_LIMIT}");
+                return Err(ConfigError::value(field, value, problem));
+            }
         }
         if self.max_num_batched_tokens < self.max_num_seqs {
             return Err(ConfigError::Conflict {

@@ -12,6 +12,10 @@ use crate::{
 /// The op at which level 3 cuts unless told otherwise.
 const DEFAULT_SPLITTING_OP: &str = "attention";
 
+/// Each warmup is a whole forward pass per capture: more than this is a slip of the keyboard that
+/// would never let the engine start.
+const MAX_WARMUPS: usize = 1000;
+
 /// The graph fields that say nothing once no graph is used, with what is then in force.
 const OFF_WITHOUT_GRAPHS: [(&str, &str); 4] = [
     ("use_cudagraph", "false"),
@@ -69,15 +73,26 @@ impl Resolver<'_> {
         let splitting_ops = self.splitting_ops(level);
         let has_pieces = !splitting_ops.is_empty();
         let wanted = self.wanted_mode(level, has_pieces);
-        let mode = self.supported_mode(wanted, has_pieces)?;
+        let cuts_attention = splitting_ops.iter().any(|op| op == DEFAULT_SPLITTING_OP);
+        let mode = self.supported_mode(wanted, cuts_attention)?;
         if mode == CudaGraphMode::None {
             let why = self.why_off(level);
             self.note_overridden(&OFF_WITHOUT_GRAPHS, &why);
             return Ok(Compilation { level, splitting_ops, ..Compilation::eager() });
         }
         let capture_sizes = self.capture_sizes(mode)?;
-        let num_of_warmups = self.asked.cudagraph_num_of_warmups.unwrap_or(0);
+        let num_of_warmups = self.num_of_warmups()?;
         Ok(Compilation { level, mode, capture_sizes, num_of_warmups, splitting_ops })
+    }
+
+    fn num_of_warmups(&self) -> Result<usize, ConfigError> {
+        match self.asked.cudagraph_num_of_warmups.unwrap_or(0) {
+            count if count > MAX_WARMUPS => {
+                let problem = format!("expected at most {MAX_WARMUPS} eager runs before a capture");
+                Err(ConfigError::value("cudagraph_num_of_warmups", count, problem))
+            }
+            count => Ok(count),
+        }
     }
 
     fn level(&mut self) -> CompilationLevel {
@@ -142,11 +157,12 @@ impl Resolver<'_> {
         CudaGraphMode::None
     }
 
-    /// Lowers the mode to what the backend can capture.
+    /// Lowers the mode to what the backend can capture. A piece that holds attention asks of the
+    /// backend what a full graph does, so pieces are a way out only where attention is cut out.
     fn supported_mode(
         &mut self,
         wanted: CudaGraphMode,
-        has_pieces: bool,
+        cuts_attention: bool,
     ) -> Result<CudaGraphMode, ConfigError> {
         use GraphSupport::{Always, Never};
         let Backend { name, can_capture, graph_support, .. } = self.backend;
@@ -155,13 +171,20 @@ impl Resolver<'_> {
             return Ok(self.lower(wanted, CudaGraphMode::None, why));
         }
         let why = format!("attention of the {name} backend supports full graphs: {graph_support}");
-        if *graph_support == Never && wanted.has_full() {
-            self.refuse_explicit_full(wanted)?;
-            let left = if has_pieces { CudaGraphMode::Piecewise } else { CudaGraphMode::None };
+        let holds_attention = match wanted.mixed_mode() {
+            RuntimeMode::None => false,
+            RuntimeMode::Piecewise => !cuts_attention,
+            RuntimeMode::Full => true,
+        };
+        if *graph_support == Never && (wanted.has_full() || holds_attention) {
+            if wanted.has_full() {
+                self.refuse_explicit_full(wanted)?;
+            }
+            let left = if cuts_attention { CudaGraphMode::Piecewise } else { CudaGraphMode::None };
             return Ok(self.lower(wanted, left, why));
         }
-        if *graph_support < Always && wanted.mixed_mode() == RuntimeMode::Full {
-            let left = if has_pieces {
+        if *graph_support < Always && holds_attention {
+            let left = if cuts_attention {
                 CudaGraphMode::FullAndPiecewise
             } else {
                 CudaGraphMode::FullDecodeOnly

@@ -17,6 +17,16 @@ fn unknown_splitting_op_lists_the_ops() {
 }
 
 #[test]
+fn warmups_have_a_limit() {
+    check(
+        r#"{"cudagraph_num_of_warmups": 1001}"#,
+        "`cudagraph_num_of_warmups` = 1001: expected at most 1000 eager runs before a capture",
+    );
+    let most = quiet(&engine(r#"{"cudagraph_num_of_warmups": 1000}"#));
+    assert_eq!(most.num_of_warmups(), 1000);
+}
+
+#[test]
 fn simple_graphs_at_level_3() {
     check(
         r#"{"simple_cuda_graph": true, "level": 3}"#,
@@ -156,7 +166,7 @@ fn impossible_sizes() {
 
 #[test]
 fn sizes_beyond_any_device() {
-    let huge = |json| EngineConfig { max_num_batched_tokens: usize::MAX, ..engine(json) };
+    let huge = |json| EngineConfig { max_num_batched_tokens: 1 << 24, ..engine(json) };
     assert_eq!(
         error(&huge(r#"{"max_cudagraph_capture_size": 9000000}"#), &backend()),
         "`max_cudagraph_capture_size` = 9000000: at most 1048576 tokens can be captured"
@@ -178,11 +188,18 @@ fn impossible_limits() {
         ("block_size", EngineConfig { block_size: 0, ..base() }),
     ];
     for (field, engine) in table {
-        let expected = format!("`{field}` = 0: expected at least 1");
+        let expected = format!("`{field}` = 0: expected 1 to 16777216");
         assert_eq!(error(&engine, &backend()), expected);
         let eager = EngineConfig { enforce_eager: true, ..engine };
         assert_eq!(error(&eager, &backend()), expected);
     }
+}
+
+#[test]
+fn limits_beyond_any_device_name_the_field_as_given() {
+    let engine = EngineConfig { max_num_batched_tokens: 100_000_000, ..EngineConfig::default() };
+    let expected = "`max_num_batched_tokens` = 100000000: expected 1 to 16777216";
+    assert_eq!(error(&engine, &backend()), expected);
 }
 
 #[test]

@@ -149,6 +149,22 @@ fn decode_batches_are_lowered_without_support() {
 }
 
 #[test]
+fn pieces_that_hold_attention_are_no_way_out() {
+    use GraphSupport::{Always, Never, UniformBatch};
+    for (mode, support, got) in [
+        ("FULL", UniformBatch, "FULL_DECODE_ONLY"),
+        ("FULL_AND_PIECEWISE", UniformBatch, "FULL_DECODE_ONLY"),
+        ("PIECEWISE", UniformBatch, "FULL_DECODE_ONLY"),
+        ("PIECEWISE", Never, "NONE"),
+        ("PIECEWISE", Always, "PIECEWISE"),
+    ] {
+        let json = format!(r#"{{"cudagraph_mode": "{mode}", "splitting_ops": ["rms_norm"]}}"#);
+        let (compilation, notes) = ok(&engine(&json), &supporting(support));
+        assert_eq!((compilation.mode().name(), notes.len()), (got, usize::from(got != mode)));
+    }
+}
+
+#[test]
 fn warmups_are_kept() {
     assert_eq!(quiet(&engine("{}")).num_of_warmups(), 0);
     let warm = quiet(&engine(r#"{"cudagraph_num_of_warmups": 3}"#));
