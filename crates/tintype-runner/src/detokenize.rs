@@ -6,6 +6,8 @@ use crate::{Tokenizer, TokenizerError};
 
 /// What stands for bytes that are not, or not yet, a character.
 const REPLACEMENT: char = char::REPLACEMENT_CHARACTER;
+/// The most bytes of a UTF-8 character, and so more than the tokens of an unfinished one.
+const MAX_UTF8_LEN: usize = 4;
 
 /// Decodes a growing list of tokens piece by piece.
 ///
@@ -15,7 +17,8 @@ const REPLACEMENT: char = char::REPLACEMENT_CHARACTER;
 /// are decoded together with those of the piece before, whose text is known and taken off.
 ///
 /// Tokens that spell single bytes decode to one replacement character per byte until they are
-/// complete, all that follow each other together. Where such a run ends malformed, a decoder that
+/// complete, all that follow each other together. More of them than any character has bytes are
+/// text that nothing completes: it comes out but for the end, so that the window stays short. Where such a run ends malformed, a decoder that
 /// sees it whole drops what it had spelt well before; here that was shown, and stays.
 #[derive(Debug)]
 pub(crate) struct Detokenizer {
@@ -39,11 +42,32 @@ impl Detokenizer {
         let text = self.tokenizer.decode(&self.window)?;
         let complete = text.trim_end_matches(REPLACEMENT);
         if complete.len() < text.len() {
-            return Ok(self.take(complete).unwrap_or_default());
+            let piece = self.take(complete).unwrap_or_default();
+            return Ok(piece + &self.settle_malformed(&text)?);
         }
         let piece = self.take_whole(&text)?;
-        self.settle()?;
+        self.settle(self.window.len())?;
         Ok(piece)
+    }
+
+    /// Gives out the replacement characters of the window's `text` that are there to stay: those
+    /// before its last few tokens, at a boundary where no character is cut.
+    fn settle_malformed(&mut self, text: &str) -> Result<String, TokenizerError> {
+        let num_tokens = self.window.len();
+        if num_tokens - self.num_settled <= MAX_UTF8_LEN {
+            return Ok(String::new());
+        }
+        for at in (num_tokens - MAX_UTF8_LEN..num_tokens).rev() {
+            let head = self.tokenizer.decode(&self.window[..at])?;
+            let tail = self.tokenizer.decode(&self.window[at..])?;
+            let is_boundary = text.strip_prefix(&head).is_some_and(|rest| rest == tail);
+            if is_boundary && !tail.is_empty() {
+                let piece = self.take(&head).unwrap_or_default();
+                self.settle(at)?;
+                return Ok(piece);
+            }
+        }
+        Ok(String::new())
     }
 
     /// The text still held back, when no token follows any more.
@@ -71,15 +95,16 @@ impl Detokenizer {
         Ok(self.emitted.clone())
     }
 
-    /// All tokens have their text. Keeps the newest ones as the start of the next window, unless
-    /// they have none: then what stands before them is still the start of it.
-    fn settle(&mut self) -> Result<(), TokenizerError> {
-        let newest = self.tokenizer.decode(&self.window[self.num_settled..])?;
+    /// The first `num_tokens` have their text. Keeps the newest of them as the start of the next
+    /// window, unless they have none: then what stands before them is still the start of it.
+    fn settle(&mut self, mut num_tokens: usize) -> Result<(), TokenizerError> {
+        let newest = self.tokenizer.decode(&self.window[self.num_settled..num_tokens])?;
         if !newest.is_empty() {
             self.window.drain(..self.num_settled);
+            num_tokens -= self.num_settled;
             self.emitted = newest;
         }
-        self.num_settled = self.window.len();
+        self.num_settled = num_tokens;
         Ok(())
     }
 }

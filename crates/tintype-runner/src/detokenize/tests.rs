@@ -70,15 +70,53 @@ fn what_was_shown_stays_when_a_run_of_bytes_ends_malformed() {
     assert_eq!(tokenizer.decode(&ids).unwrap(), "\u{FFFD}".repeat(5) + "a");
 }
 
+/// The pieces and the longest window of bytes that never become a character.
+fn malformed(tokenizer: &Tokenizer, ids: &[u32]) -> (Vec<String>, usize) {
+    let mut detokenizer = Detokenizer::new(Arc::new(tokenizer.clone()));
+    let mut longest = 0;
+    let mut push = |&id| {
+        let piece = detokenizer.push(id).unwrap();
+        longest = longest.max(detokenizer.window.len());
+        piece
+    };
+    let pieces = ids.iter().map(&mut push).collect();
+    (pieces, longest)
+}
+
+#[test]
+fn malformed_text_comes_out_and_the_window_stays_short() {
+    let (byte_level, llama) = (samples::byte_level(), samples::llama());
+    // Byte 0x80, which continues a character that nothing began.
+    let character = byte_level.encode("\u{100}").unwrap()[1];
+    for (tokenizer, id) in [(&byte_level, character), (&llama, 3 + 0x80)] {
+        let ids = vec![id; 500];
+        assert_eq!(tokenizer.decode(&ids).unwrap(), "\u{FFFD}".repeat(500));
+        let (found, longest) = malformed(tokenizer, &ids);
+        assert!(longest <= 3 * MAX_UTF8_LEN, "{longest} tokens in the window");
+        let num_shown = found.concat().chars().count();
+        assert!((495..500).contains(&num_shown), "{num_shown} of 500 shown before the end");
+        assert_eq!(pieces(tokenizer, &ids).concat(), "\u{FFFD}".repeat(500));
+    }
+}
+
+#[test]
+fn a_character_after_malformed_bytes_comes_whole() {
+    let tokenizer = samples::byte_level();
+    let stray = tokenizer.encode("\u{100}").unwrap()[1];
+    for num_stray in 0..12 {
+        let mut ids = vec![stray; num_stray];
+        ids.extend(tokenizer.encode("🦀").unwrap());
+        let expected = "\u{FFFD}".repeat(num_stray) + "🦀";
+        assert_eq!(pieces(&tokenizer, &ids).concat(), expected);
+    }
+}
+
 proptest! {
     /// Any tokens at all, sensible or not.
     #[test]
     fn pieces_are_the_whole_byte_level(ids in prop::collection::vec(0u32..259, 0..60)) {
         let tokenizer = samples::byte_level();
-        let found = pieces(&tokenizer, &ids);
-        prop_assert_eq!(found.concat(), tokenizer.decode(&ids).unwrap());
-        // What is emitted on the way is complete: a replacement character only before other text.
-        prop_assert!(found[..ids.len()].iter().all(|piece| !piece.ends_with(REPLACEMENT)));
+        prop_assert_eq!(pieces(&tokenizer, &ids).concat(), tokenizer.decode(&ids).unwrap());
     }
 
     #[test]
@@ -97,6 +135,8 @@ proptest! {
     fn malformed_bytes_do_no_harm(ids in prop::collection::vec(0u32..270, 0..40)) {
         let tokenizer = samples::llama();
         let found = pieces(&tokenizer, &ids);
-        prop_assert!(found[..ids.len()].iter().all(|piece| !piece.ends_with(REPLACEMENT)));
+        // What could still be the start of a character is held back.
+        let end = MAX_UTF8_LEN.min(ids.len());
+        prop_assert!(found[..end].iter().all(|piece| !piece.ends_with(REPLACEMENT)));
     }
 }
