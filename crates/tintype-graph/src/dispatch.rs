@@ -209,14 +209,24 @@ impl Dispatcher {
 
     /// Takes `keys` out of the table for good.
     pub(crate) fn exclude(&mut self, keys: impl IntoIterator<Item = GraphKey>) {
-        self.excluded.extend(keys);
-        self.fill_table();
+        for key in keys {
+            self.excluded.insert(key);
+            self.fill_rows(key.descriptor.num_tokens);
+        }
     }
 
     /// Whether such a batch can exist in this engine.
     fn is_batch(&self, num_tokens: u32, num_seqs: u32, uniform_decode: bool) -> bool {
         (1..=num_tokens.min(self.max_num_seqs)).contains(&num_seqs)
             && (!uniform_decode || num_seqs == num_tokens)
+    }
+
+    /// Decides the token counts that are padded to `size`, which must be a capture size.
+    fn fill_rows(&mut self, size: u32) {
+        let index = self.sizes.partition_point(|&smaller| smaller < size);
+        let first = index.checked_sub(1).map_or(0, |index| self.sizes[index] as usize + 1);
+        let candidates = self.candidates(size);
+        self.table[first..=size as usize].fill(candidates);
     }
 
     fn fill_table(&mut self) {

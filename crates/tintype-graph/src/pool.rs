@@ -77,7 +77,8 @@ impl<S: Stream> GraphPool<S> {
     pub fn new(compilation: &Compilation, max_num_seqs: u32, options: GraphOptions) -> Self {
         let dispatcher = Dispatcher::new(compilation, max_num_seqs);
         let keys = dispatcher.capture_keys();
-        let warmups = u32::try_from(compilation.num_of_warmups()).unwrap_or(u32::MAX);
+        let warmups = u32::try_from(compilation.num_of_warmups())
+            .expect("tintype-config bounds warmups far below 2^32");
         let wrapper = |mode| {
             let own = keys.iter().filter(|key| key.mode == mode);
             Wrapper::new(mode, warmups, own.map(|key| key.descriptor))
