@@ -36,13 +36,16 @@ pub enum RequestError {
     /// The prompt leaves no room for an output token.
     #[error(
         "the prompt has {found} tokens, but max_model_len is {max_model_len} and must hold the \
-         prompt and one token of output; shorten the prompt or raise max_model_len"
+         prompt and one token of output; shorten the prompt{}",
+        raise_advice(*max_model_len, *max_position_embeddings)
     )]
     PromptTooLong {
         /// Tokens of the prompt.
         found: usize,
         /// Tokens of a sequence, prompt and output together.
         max_model_len: usize,
+        /// What `max_model_len` may be raised to.
+        max_position_embeddings: usize,
     },
     /// The KV cache is too small for this sequence, even if it had it to itself.
     #[error(
@@ -73,6 +76,14 @@ impl RequestError {
         expected: impl Into<String>,
     ) -> Self {
         Self::Param { field, found: found.to_string(), expected: expected.into() }
+    }
+}
+
+/// The other way out of a prompt that is too long, if the model has positions left for it.
+fn raise_advice(max_model_len: usize, max_position_embeddings: usize) -> String {
+    match max_model_len < max_position_embeddings {
+        true => format!(", or raise max_model_len, up to {max_position_embeddings}"),
+        false => ": the model has no more positions".to_owned(),
     }
 }
 
@@ -149,4 +160,20 @@ impl From<ModelError> for EngineError {
 /// Names what was being done when the stream failed.
 pub(crate) fn doing(what: &'static str) -> impl Fn(tintype_ops::Error) -> EngineError {
     move |source| EngineError::Stream { what, source }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn raising_the_length_is_advised_only_where_the_model_allows_it() {
+        let error = |max_position_embeddings| {
+            let (found, max_model_len) = (9, 8);
+            RequestError::PromptTooLong { found, max_model_len, max_position_embeddings }
+                .to_string()
+        };
+        assert!(error(16).ends_with("shorten the prompt, or raise max_model_len, up to 16"));
+        assert!(error(8).ends_with("shorten the prompt: the model has no more positions"));
+    }
 }

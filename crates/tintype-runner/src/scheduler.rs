@@ -23,6 +23,8 @@ pub(crate) struct SchedulerLimits {
     /// At least `max_num_seqs`, so that every sequence can decode in one step.
     pub(crate) max_num_batched_tokens: usize,
     pub(crate) max_model_len: usize,
+    /// What `max_model_len` may be raised to.
+    pub(crate) max_position_embeddings: usize,
 }
 
 /// A sequence's part in a step.
@@ -65,13 +67,17 @@ impl Scheduler {
 
     /// Queues a sequence, unless it can never run to its end here.
     pub(crate) fn add(&mut self, mut sequence: Sequence) -> Result<(), RequestError> {
-        let max_model_len = self.limits.max_model_len;
+        let SchedulerLimits { max_model_len, max_position_embeddings, .. } = self.limits;
         let found = sequence.len();
         if found == 0 {
             return Err(RequestError::EmptyPrompt);
         }
         if found >= max_model_len {
-            return Err(RequestError::PromptTooLong { found, max_model_len });
+            return Err(RequestError::PromptTooLong {
+                found,
+                max_model_len,
+                max_position_embeddings,
+            });
         }
         let wanted = sequence.params.max_tokens.unwrap_or(usize::MAX);
         sequence.max_len = found.saturating_add(wanted).min(max_model_len);

@@ -52,6 +52,7 @@ impl<S: Stream> Engine<S> {
             max_num_seqs: config.max_num_seqs,
             max_num_batched_tokens: config.max_num_batched_tokens,
             max_model_len: kv.max_model_len,
+            max_position_embeddings: files.config.max_position_embeddings,
         };
         let eos = &files.generation.eos_token_ids;
         let mut notes = plan.notes;

@@ -8,8 +8,12 @@ use super::*;
 use crate::sequence::{FinishReason, Request};
 use crate::{RequestId, SamplingParams};
 
-const LIMITS: SchedulerLimits =
-    SchedulerLimits { max_num_seqs: 4, max_num_batched_tokens: 8, max_model_len: 64 };
+const LIMITS: SchedulerLimits = SchedulerLimits {
+    max_num_seqs: 4,
+    max_num_batched_tokens: 8,
+    max_model_len: 64,
+    max_position_embeddings: 128,
+};
 
 fn scheduler(num_blocks: u32, block_size: u32) -> Scheduler {
     Scheduler::new(LIMITS, BlockManager::new(num_blocks, block_size))
