@@ -19,7 +19,7 @@ use crate::weights::WeightStore;
 /// Columns of a block: a panel of them, two vectors wide, takes half of a first-level cache.
 const BLOCK_COLS: usize = 256;
 /// Rows of a block: in f32 it takes a fraction of a second-level cache. A multiple of every `MR`.
-const BLOCK_ROWS: usize = 96;
+const BLOCK_ROWS: usize = 192;
 /// Tokens up to which a block is a single strip: then reading the weights counts, and they are
 /// read in the order in which they lie, each strip while the one before is multiplied.
 const MAX_STREAM_TOKENS: usize = 32;
