@@ -4,7 +4,6 @@ use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use serde::Serialize;
-use tintype_config::WeightDType;
 use tintype_ops::{Buffer, ReadProbe, Stream};
 
 use crate::error::doing;
@@ -19,7 +18,7 @@ const PROBE_BYTES: u64 = 2 << 30;
 const STEPS_PER_PROBE: usize = 8;
 
 /// What to measure.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LatencyOptions {
     /// Tokens of each prompt, at least 1.
     pub input_len: usize,
@@ -31,6 +30,8 @@ pub struct LatencyOptions {
     pub num_iters: usize,
     /// Seed of the prompts' random tokens.
     pub seed: u64,
+    /// For the report: the type that the weights are stored in, which the engine does not know.
+    pub dtype: String,
 }
 
 /// A distribution in milliseconds; 0 where nothing was measured.
@@ -59,7 +60,7 @@ pub struct SpreadWithTail {
 pub struct LatencyReport {
     /// The model's name.
     pub model: String,
-    /// Of the weights, as `config.json` spells it: `bfloat16`, ….
+    /// The type that the weights are stored in, e.g. `bf16`; several as `bf16, f32`.
     pub dtype: String,
     /// The device's name.
     pub device: String,
@@ -195,14 +196,12 @@ fn report<S: Stream>(
     samples: &Samples,
 ) -> LatencyReport {
     let device = engine.device_info();
-    // A config that does not say is float32's, as in transformers.
-    let dtype = engine.model().config().dtype.unwrap_or(WeightDType::F32);
     let weight_bytes = engine.model().weight_bytes();
     let decode = spread(&samples.decode);
     let latency = sorted_ms(&samples.latency);
     LatencyReport {
         model: engine.model_name().to_owned(),
-        dtype: dtype.to_string(),
+        dtype: options.dtype.clone(),
         device: device.name,
         threads: device.num_workers,
         batch_size: options.batch_size,

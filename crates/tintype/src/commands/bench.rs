@@ -30,8 +30,6 @@ impl Job for Latency<'_> {
 
     fn run<S: Stream + ReadProbe>(self, stream: S) -> Result<LatencyReport> {
         let args = self.args;
-        // What the files hold; the engine knows only what the config says of them.
-        let dtype = Dtypes::of(&self.files)?.names;
         let mut engine = start(stream, &self.files, &args.engine, self.console)?;
         let options = LatencyOptions {
             input_len: args.input_len.get(),
@@ -39,11 +37,11 @@ impl Job for Latency<'_> {
             batch_size: args.batch_size.get(),
             num_iters: args.num_iters.get(),
             seed: args.seed,
+            dtype: Dtypes::of(&self.files)?.names,
         };
         let mut progress = self.console.progress("iterations", Unit::Items);
         let mut show = |done| progress.set(done as u64, options.num_iters as u64);
-        let report = latency(&mut engine, &options, &mut show)?;
-        Ok(LatencyReport { dtype, ..report })
+        Ok(latency(&mut engine, &options, &mut show)?)
     }
 }
 
