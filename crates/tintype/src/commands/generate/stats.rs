@@ -2,7 +2,6 @@
 
 use anyhow::Result;
 use serde::Serialize;
-use tintype_graph::Counters;
 use tintype_runner::Stats;
 
 use crate::console::Console;
@@ -11,20 +10,7 @@ use crate::output::print_json;
 /// The last line of `generate --json --stats`.
 #[derive(Serialize)]
 struct StatsLine<'a> {
-    stats: StatsFields<'a>,
-}
-
-#[derive(Serialize)]
-struct StatsFields<'a> {
-    load_ms: f64,
-    capture_ms: f64,
-    ttft_ms: f64,
-    decode_ms_per_token: f64,
-    prompt_tokens: u64,
-    output_tokens: u64,
-    /// `graph_replays` and `eager_steps`.
-    #[serde(flatten)]
-    steps: &'a Counters,
+    stats: &'a Stats,
 }
 
 /// On stdout as JSON, else on stderr for people.
@@ -36,22 +22,10 @@ pub(super) fn report(stats: &Stats, json: bool, console: &Console) -> Result<()>
         ));
     }
     if json {
-        return print_json(&StatsLine { stats: fields(stats) });
+        return print_json(&StatsLine { stats });
     }
     console.line(text(stats));
     Ok(())
-}
-
-fn fields(stats: &Stats) -> StatsFields<'_> {
-    StatsFields {
-        load_ms: stats.load_ms,
-        capture_ms: stats.capture_ms,
-        ttft_ms: stats.ttft_ms,
-        decode_ms_per_token: stats.decode_ms_per_token,
-        prompt_tokens: stats.prompt_tokens,
-        output_tokens: stats.output_tokens,
-        steps: &stats.steps,
-    }
 }
 
 fn text(stats: &Stats) -> String {
