@@ -7,7 +7,6 @@
 
 mod element;
 mod gemm;
-mod scratch;
 mod skinny;
 
 #[cfg(test)]
@@ -20,7 +19,8 @@ use rayon::prelude::*;
 use tintype_ops::DType;
 
 use self::element::Element;
-use self::scratch::AlignedBuffer;
+
+use crate::scratch::Reusable;
 use crate::simd::Simd;
 use crate::weights::WeightStore;
 
@@ -39,7 +39,7 @@ const TASKS_PER_THREAD: usize = 8;
 #[derive(Default)]
 pub(crate) struct MatmulScratch {
     /// The activations in the order in which the kernel reads them.
-    x: AlignedBuffer,
+    x: Reusable,
 }
 
 /// One product: `x` is `[n, cols]`, packed; `rows` are those of `w` that are wanted.

@@ -11,8 +11,8 @@ use std::ops::Range;
 use pulp::{Simd, WithSimd};
 
 use super::element::Element;
-use super::scratch::AlignedBuffer;
 use super::{Product, for_each_piece};
+use crate::scratch::Reusable;
 use crate::simd::{mul_add, prefetch};
 use crate::weights::WeightStore;
 
@@ -33,11 +33,11 @@ const UNROLL: usize = 4;
 type Strip<const MR: usize> = [[f32; BLOCK_COLS]; MR];
 
 /// Computes `y_t` as [`super::matmul_t`] says.
-pub(super) fn run<E: Element>(product: &Product<'_>, y_t: &mut [f32], x: &mut AlignedBuffer) {
+pub(super) fn run<E: Element>(product: &Product<'_>, y_t: &mut [f32], x: &mut Reusable) {
     let Product { simd, n, w, ref rows, .. } = *product;
     let panel_tokens = PANEL_VECTORS * simd.f32_lanes();
     let panel_len = panel_tokens * w.cols();
-    let panels = x.take(n.div_ceil(panel_tokens) * panel_len);
+    let panels = x.get(n.div_ceil(panel_tokens) * panel_len);
     for_each_piece(panels, panel_len, 1, product.x.len(), |first_panel, panels| {
         for (i, panel) in panels.chunks_exact_mut(panel_len).enumerate() {
             let first_token = (first_panel + i) * panel_tokens;

@@ -15,8 +15,8 @@ use std::ops::Range;
 use pulp::{Simd, WithSimd};
 
 use super::element::Element;
-use super::scratch::AlignedBuffer;
 use super::{Product, for_each_piece};
+use crate::scratch::Reusable;
 use crate::simd::{mul_add, prefetch};
 use crate::weights::WeightStore;
 
@@ -48,11 +48,11 @@ fn groups(n: usize) -> impl Iterator<Item = Group> {
 }
 
 /// Computes `y_t` as [`super::matmul_t`] says.
-pub(super) fn run<E: Element>(product: &Product<'_>, y_t: &mut [f32], x: &mut AlignedBuffer) {
+pub(super) fn run<E: Element>(product: &Product<'_>, y_t: &mut [f32], x: &mut Reusable) {
     let Product { simd, n, w, ref rows, .. } = *product;
     let cols = w.cols();
     let stride = x_stride(cols, 2 * simd.f32_lanes());
-    let arranged = x.take(n * stride);
+    let arranged = x.get(n * stride);
     for_each_piece(arranged, stride, 1, n * cols, |first_token, out| {
         let x = product.x[first_token * cols..].chunks_exact(cols);
         for (out, x) in out.chunks_exact_mut(stride).zip(x) {
