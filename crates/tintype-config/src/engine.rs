@@ -5,7 +5,7 @@ use crate::{CompilationConfig, CompilationLevel, ConfigError, CudaGraphMode, Gra
 
 /// The most that any of the limits may be: positions above this are not exact in f32, in which
 /// rotary embeddings are computed.
-const MAX_LIMIT: usize = 1 << 24;
+pub const MAX_LIMIT: u32 = 1 << 24;
 
 /// Everything that the user says about the engine; the defaults are vLLM's.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -53,7 +53,7 @@ impl EngineConfig {
             ("block_size", self.block_size),
         ];
         for (field, value) in limits {
-            if !(1..=MAX_LIMIT).contains(&value) {
+            if !(1..=MAX_LIMIT as usize).contains(&value) {
                 let problem = format!("expected 1 to {MAX_LIMIT}");
                 return Err(ConfigError::value(field, value, problem));
             }

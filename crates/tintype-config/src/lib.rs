@@ -86,7 +86,7 @@ mod resolved;
 mod sizes;
 
 pub use compilation::CompilationConfig;
-pub use engine::{Backend, EngineConfig};
+pub use engine::{Backend, EngineConfig, MAX_LIMIT};
 pub use error::{ConfigError, Setting};
 pub use mode::{CompilationLevel, CudaGraphMode, GraphSupport, RuntimeMode};
 pub use model::{Architecture, GenerationConfig, ModelConfig, MoeConfig, Rope, WeightDType};

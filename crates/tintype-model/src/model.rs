@@ -1,13 +1,10 @@
 //! What the layers above see of a model.
 
-use tintype_config::ModelConfig;
+use tintype_config::{MAX_LIMIT, ModelConfig};
 use tintype_ops::{AttentionMeta, DType, Enqueue, Error, KvCache, Stream, Tensor};
 
 use crate::weights::Loader;
 use crate::{ModelError, ModelFiles, architectures};
-
-/// Positions above this are no longer exact in f32, in which RoPE's angles are computed.
-const MAX_LIMIT: u32 = 1 << 24;
 
 /// The largest step that a model makes room for. All memory is allocated while loading.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
