@@ -19,8 +19,8 @@ const MAX_UTF8_LEN: usize = 4;
 /// Tokens that spell single bytes decode to one replacement character per byte until they are
 /// complete, all that follow each other together. More of them than any character has bytes are
 /// text that nothing completes: it comes out but for the end, so that the window stays short.
-/// Where such a run ends malformed, a decoder that
-/// sees it whole drops what it had spelt well before; here that was shown, and stays.
+/// Where such a run ends malformed, a decoder that sees it whole drops what it had spelt well
+/// before; here that was shown, and stays.
 #[derive(Debug)]
 pub(crate) struct Detokenizer {
     tokenizer: Arc<Tokenizer>,
