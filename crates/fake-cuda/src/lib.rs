@@ -1,0 +1,1 @@
+//! A `libcuda.so` that runs kernels on the CPU, for tests.

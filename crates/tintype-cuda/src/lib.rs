@@ -1,0 +1,3 @@
+//! The CUDA backend: ops as kernel launches, captured as CUDA graphs.
+
+mod launch;

@@ -1,0 +1,16 @@
+//! The by-value parameters of each kernel, twins of the structs in `include/params/`.
+//!
+//! Outputs come first. Every struct is plain data without padding, and its size is asserted here
+//! and in C++.
+
+mod attention;
+mod gemm;
+mod matvec;
+mod rows;
+mod view;
+
+pub use attention::*;
+pub use gemm::*;
+pub use matvec::*;
+pub use rows::*;
+pub use view::*;

@@ -1,0 +1,1 @@
+//! Matrix products of up to 16 rows, and the repacking of weights.

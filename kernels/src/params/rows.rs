@@ -1,0 +1,1 @@
+//! Ops that work row by row: embedding, norms, rotation, cache writes, routing, sampling.
