@@ -130,6 +130,21 @@ proptest! {
         prop_assert_eq!(pieces(&tokenizer, &ids).concat(), tokenizer.decode(&ids).unwrap());
     }
 
+    /// Well-formed text, however many tokens spell a character: no piece has half of one.
+    #[test]
+    fn no_piece_cuts_a_character(text in "([ -~]{0,3}|[à-ÿ]{1,4}|[一-三]{1,4}|[🦀-🦂]{1,4}){0,8}") {
+        let byte_level = samples::byte_level();
+        let ids = byte_level.encode(&text).unwrap();
+        let found = pieces(&byte_level, &ids);
+        prop_assert!(!found.iter().any(|piece| piece.contains(REPLACEMENT)), "{found:?}");
+        prop_assert_eq!(found.concat(), text.as_str());
+
+        let byte_fallback = samples::llama();
+        let found = pieces(&byte_fallback, &byte_tokens(&byte_fallback, text.as_bytes()));
+        prop_assert!(!found.iter().any(|piece| piece.contains(REPLACEMENT)), "{found:?}");
+        prop_assert_eq!(found.concat(), text);
+    }
+
     /// Malformed runs of bytes may come out in more than one way, but come out.
     #[test]
     fn malformed_bytes_do_no_harm(ids in prop::collection::vec(0u32..270, 0..40)) {
