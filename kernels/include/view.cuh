@@ -51,6 +51,22 @@ __device__ __forceinline__ uint32_t pack_bf16(float first, float second) {
     return *reinterpret_cast<const uint32_t*>(&pair);
 }
 
+// Eight 16-bit floats, converted by one of the functions above.
+template <float2 (&unpack)(uint32_t)>
+__device__ __forceinline__ void unpack8(uint4 raw, float (&out)[8]) {
+    const uint32_t pairs[4] = {raw.x, raw.y, raw.z, raw.w};
+#pragma unroll
+    for (int i = 0; i < 4; ++i) {
+        const float2 pair = unpack(pairs[i]);
+        out[2 * i] = pair.x, out[2 * i + 1] = pair.y;
+    }
+}
+
+template <uint32_t (&pack)(float, float)>
+__device__ __forceinline__ uint4 pack8(const float (&x)[8]) {
+    return make_uint4(pack(x[0], x[1]), pack(x[2], x[3]), pack(x[4], x[5]), pack(x[6], x[7]));
+}
+
 // Elements of one float type in a row. `load8` and `store8` take 8 elements from a column that is
 // a multiple of 8, in a row that starts at a multiple of 16 bytes.
 struct Row {
@@ -84,12 +100,10 @@ struct Row {
             return;
         }
         const uint4 raw = reinterpret_cast<const uint4*>(data)[col / 8];
-        const uint32_t pairs[4] = {raw.x, raw.y, raw.z, raw.w};
-#pragma unroll
-        for (int i = 0; i < 4; ++i) {
-            const float2 pair =
-                dtype == DTYPE_BF16 ? unpack_bf16(pairs[i]) : unpack_f16(pairs[i]);
-            out[2 * i] = pair.x, out[2 * i + 1] = pair.y;
+        if (dtype == DTYPE_BF16) {
+            unpack8<unpack_bf16>(raw, out);
+        } else {
+            unpack8<unpack_f16>(raw, out);
         }
     }
 
@@ -100,13 +114,8 @@ struct Row {
             to[1] = make_float4(values[4], values[5], values[6], values[7]);
             return;
         }
-        uint32_t pairs[4];
-#pragma unroll
-        for (int i = 0; i < 4; ++i) {
-            const float first = values[2 * i], second = values[2 * i + 1];
-            pairs[i] = dtype == DTYPE_BF16 ? pack_bf16(first, second) : pack_f16(first, second);
-        }
-        reinterpret_cast<uint4*>(data)[col / 8] = make_uint4(pairs[0], pairs[1], pairs[2], pairs[3]);
+        uint4* to = reinterpret_cast<uint4*>(data) + col / 8;
+        *to = dtype == DTYPE_BF16 ? pack8<pack_bf16>(values) : pack8<pack_f16>(values);
     }
 };
 
