@@ -1,4 +1,4 @@
-//! The engine on the CPU: the same text whatever the batch, the padding and the graphs.
+//! The engine: the same text whatever the batch, the padding and the graphs.
 
 mod batching;
 mod failures;
@@ -14,6 +14,7 @@ use tintype_model::{ModelFiles, ModelSource};
 use tintype_runner::{Completion, Engine, EngineError, EngineOptions, Request, SamplingParams};
 
 use crate::model::fixture;
+use crate::streams::{TestStream, on_each_stream};
 
 /// The fixture of tests that one model is enough for.
 pub(crate) const LLAMA: &str = "llama-gqa-f32";
@@ -43,17 +44,16 @@ pub(crate) fn eager_config() -> EngineConfig {
 }
 
 /// The engine of a fixture, or why there is none.
-pub(crate) fn try_engine(
+pub(crate) fn try_engine<S: TestStream>(
     name: &str,
     config: &EngineConfig,
     options: EngineOptions,
-) -> Result<Engine<CpuStream>, EngineError> {
-    let stream = CpuStream::new(Some(2)).unwrap();
-    Engine::new(stream, &files(name), config, options, &mut |_| ())
+) -> Result<Engine<S>, EngineError> {
+    Engine::new(S::open(), &files(name), config, options, &mut |_| ())
 }
 
 /// The engine of a fixture with a KV cache of 512 blocks.
-pub(crate) fn engine(name: &str, config: &EngineConfig) -> Engine<CpuStream> {
+pub(crate) fn engine<S: TestStream>(name: &str, config: &EngineConfig) -> Engine<S> {
     let options = EngineOptions { num_kv_blocks: Some(512), ..EngineOptions::default() };
     try_engine(name, config, options).unwrap()
 }

@@ -4,32 +4,39 @@ use tintype_runner::{Completion, EngineOptions, FinishReason};
 
 use super::*;
 
+on_each_stream! {
+    a_batch_gives_what_its_requests_give_alone,
+    requests_that_join_on_the_way_change_nothing,
+    a_prompt_in_chunks_gives_what_it_gives_whole,
+    preemption_changes_nothing,
+    an_aborted_request_leaves_the_others_alone,
+    the_longest_length_ends_a_sequence,
+}
+
 fn requests(num_requests: usize) -> Vec<Request> {
     let lengths = (0..num_requests).map(|i| 4 + i * 5 % 23);
     prompts(num_requests, 20).into_iter().zip(lengths).map(|(p, len)| greedy(p, len)).collect()
 }
 
 /// What comes of each request when it has the engine to itself.
-fn one_by_one(requests: &[Request]) -> Vec<Completion> {
-    let mut engine = engine(LLAMA, &eager_config());
+fn one_by_one<S: TestStream>(requests: &[Request]) -> Vec<Completion> {
+    let mut engine = engine::<S>(LLAMA, &eager_config());
     let alone = |request: &Request| engine.generate(vec![request.clone()]).unwrap().remove(0);
     requests.iter().map(alone).collect()
 }
 
-#[test]
-fn a_batch_gives_what_its_requests_give_alone() {
+fn a_batch_gives_what_its_requests_give_alone<S: TestStream>() {
     let requests = requests(20);
-    let expected = one_by_one(&requests);
-    let found = engine(LLAMA, &config("{}")).generate(requests).unwrap();
+    let expected = one_by_one::<S>(&requests);
+    let found = engine::<S>(LLAMA, &config("{}")).generate(requests).unwrap();
     let compared = assert_same(&found, &expected, "as a batch");
     println!("{compared} tokens compared");
 }
 
-#[test]
-fn requests_that_join_on_the_way_change_nothing() {
+fn requests_that_join_on_the_way_change_nothing<S: TestStream>() {
     let requests = requests(12);
-    let expected = one_by_one(&requests);
-    let mut engine = engine(LLAMA, &config("{}"));
+    let expected = one_by_one::<S>(&requests);
+    let mut engine = engine::<S>(LLAMA, &config("{}"));
     let mut found = vec![Vec::new(); requests.len()];
     let mut waiting = requests.into_iter();
     loop {
@@ -49,29 +56,27 @@ fn requests_that_join_on_the_way_change_nothing() {
     }
 }
 
-#[test]
-fn a_prompt_in_chunks_gives_what_it_gives_whole() {
+fn a_prompt_in_chunks_gives_what_it_gives_whole<S: TestStream>() {
     let prompts = vec![prompts(1, 1)[0].repeat(150), prompts(40, 40)[17].clone()];
     let requests: Vec<_> = prompts.into_iter().map(|prompt| greedy(prompt, 10)).collect();
     let whole = EngineConfig { max_num_batched_tokens: 512, ..eager_config() };
-    let expected = engine(LLAMA, &whole).generate(requests.clone()).unwrap();
+    let expected = engine::<S>(LLAMA, &whole).generate(requests.clone()).unwrap();
     for max_num_batched_tokens in [8, 17, 64] {
         for config in [eager_config(), config("{}")] {
             let config = EngineConfig { max_num_batched_tokens, ..config };
-            let found = engine(LLAMA, &config).generate(requests.clone()).unwrap();
+            let found = engine::<S>(LLAMA, &config).generate(requests.clone()).unwrap();
             assert_same(&found, &expected, &format!("chunks of {max_num_batched_tokens}"));
         }
     }
 }
 
-#[test]
-fn preemption_changes_nothing() {
+fn preemption_changes_nothing<S: TestStream>() {
     let requests = requests(8);
-    let expected = one_by_one(&requests);
+    let expected = one_by_one::<S>(&requests);
     for config in [eager_config(), config("{}")] {
         let config = EngineConfig { block_size: 4, max_model_len: Some(48), ..config };
         let options = EngineOptions { num_kv_blocks: Some(14), ..EngineOptions::default() };
-        let mut engine = try_engine(LLAMA, &config, options).unwrap();
+        let mut engine = try_engine::<S>(LLAMA, &config, options).unwrap();
         let found = engine.generate(requests.clone()).unwrap();
         assert_same(&found, &expected, "with preemption");
         let stats = engine.stats();
@@ -81,11 +86,10 @@ fn preemption_changes_nothing() {
     }
 }
 
-#[test]
-fn an_aborted_request_leaves_the_others_alone() {
+fn an_aborted_request_leaves_the_others_alone<S: TestStream>() {
     let requests = requests(6);
-    let expected = one_by_one(&requests);
-    let mut engine = engine(LLAMA, &config("{}"));
+    let expected = one_by_one::<S>(&requests);
+    let mut engine = engine::<S>(LLAMA, &config("{}"));
     let ids: Vec<_> =
         requests.into_iter().map(|request| engine.add_request(request).unwrap()).collect();
     let mut found = vec![Vec::new(); ids.len()];
@@ -107,10 +111,9 @@ fn an_aborted_request_leaves_the_others_alone() {
     }
 }
 
-#[test]
-fn the_longest_length_ends_a_sequence() {
+fn the_longest_length_ends_a_sequence<S: TestStream>() {
     let config = EngineConfig { max_model_len: Some(12), ..config("{}") };
-    let mut engine = engine(LLAMA, &config);
+    let mut engine = engine::<S>(LLAMA, &config);
     let found = engine.generate(vec![greedy(vec![7; 5], 100)]).unwrap().remove(0);
     assert_eq!((found.output_ids.len(), found.finish_reason), (7, FinishReason::Length));
     let error = engine.add_request(greedy(vec![7; 12], 1)).unwrap_err().to_string();

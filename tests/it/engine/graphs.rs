@@ -1,12 +1,20 @@
 //! Graphs on or off, full or in pieces: the same text.
 
 use tintype_config::{CompilationConfig, CudaGraphMode, EngineConfig};
-use tintype_cpu::CpuStream;
 use tintype_graph::{CapturePolicy, GraphOptions};
 use tintype_runner::{Engine, EngineError, EngineOptions};
 
 use super::*;
 use crate::model::{Expected, FIXTURES};
+
+on_each_stream! {
+    every_fixture_gives_the_text_of_transformers_in_every_mode,
+    any_batch_and_length_gives_the_same_text_in_every_mode,
+    every_mode_and_level_generates_or_is_refused_by_a_rule,
+    every_graph_of_every_fixture_replays_the_bits_of_an_eager_run,
+    graphs_may_come_late_or_step_by_step,
+    debugging_runs_every_op_by_itself_and_says_so,
+}
 
 const MODES: [&str; 3] = [
     r#"{"cudagraph_mode": "FULL", "splitting_ops": []}"#,
@@ -14,19 +22,18 @@ const MODES: [&str; 3] = [
     r#"{"cudagraph_mode": "PIECEWISE"}"#,
 ];
 
-#[test]
-fn every_fixture_gives_the_text_of_transformers_in_every_mode() {
+fn every_fixture_gives_the_text_of_transformers_in_every_mode<S: TestStream>() {
     for (name, _) in FIXTURES {
         let expected = Expected::read(name);
         let requests: Vec<_> =
             expected.iter().map(|e| greedy(e.prompt.clone(), e.greedy.len())).collect();
-        let eager = engine(name, &eager_config()).generate(requests.clone()).unwrap();
+        let eager = engine::<S>(name, &eager_config()).generate(requests.clone()).unwrap();
         for (completion, expected) in eager.iter().zip(&expected) {
             let clear = expected.margins.iter().take_while(|&&margin| margin >= 0.05).count();
             assert_eq!(completion.output_ids[..clear], expected.greedy[..clear], "{name}");
         }
         for mode in MODES {
-            let mut engine = engine(name, &config(mode));
+            let mut engine = engine::<S>(name, &config(mode));
             let found = engine.generate(requests.clone()).unwrap();
             assert_same(&found, &eager, &format!("{name}, {mode}"));
             assert!(engine.stats().steps.total_replays() > 0, "{name}, {mode}: nothing replayed");
@@ -34,15 +41,14 @@ fn every_fixture_gives_the_text_of_transformers_in_every_mode() {
     }
 }
 
-#[test]
-fn any_batch_and_length_gives_the_same_text_in_every_mode() {
+fn any_batch_and_length_gives_the_same_text_in_every_mode<S: TestStream>() {
     let large = |config: EngineConfig| EngineConfig {
         max_num_seqs: 128,
         max_num_batched_tokens: 256,
         ..config
     };
-    let mut eager = engine(LLAMA, &large(eager_config()));
-    let mut engines = MODES.map(|mode| engine(LLAMA, &large(config(mode))));
+    let mut eager = engine::<S>(LLAMA, &large(eager_config()));
+    let mut engines = MODES.map(|mode| engine::<S>(LLAMA, &large(config(mode))));
     let (mut num_compared, mut num_tokens) = (0, 0);
     for batch in [1, 7, 16, 25, 32, 45, 64, 123] {
         for len in [5, 10, 30] {
@@ -76,13 +82,12 @@ fn settings() -> Vec<String> {
     settings
 }
 
-#[test]
-fn every_mode_and_level_generates_or_is_refused_by_a_rule() {
+fn every_mode_and_level_generates_or_is_refused_by_a_rule<S: TestStream>() {
     let requests: Vec<_> = prompts(5, 9).into_iter().map(|prompt| greedy(prompt, 6)).collect();
-    let expected = engine(LLAMA, &eager_config()).generate(requests.clone()).unwrap();
+    let expected = engine::<S>(LLAMA, &eager_config()).generate(requests.clone()).unwrap();
     let (mut num_run, mut num_refused) = (0, 0);
     for setting in settings() {
-        match try_engine(LLAMA, &config(&setting), EngineOptions::default()) {
+        match try_engine::<S>(LLAMA, &config(&setting), EngineOptions::default()) {
             Ok(mut engine) => {
                 let found = engine.generate(requests.clone()).unwrap();
                 assert_same(&found, &expected, &setting);
@@ -105,8 +110,7 @@ fn with_graphs(graphs: GraphOptions) -> EngineOptions {
     EngineOptions { num_kv_blocks: Some(512), graphs, ..EngineOptions::default() }
 }
 
-#[test]
-fn every_graph_of_every_fixture_replays_the_bits_of_an_eager_run() {
+fn every_graph_of_every_fixture_replays_the_bits_of_an_eager_run<S: TestStream>() {
     let options = with_graphs(GraphOptions { verify: true, ..GraphOptions::default() });
     for (name, _) in FIXTURES {
         let mut verified = 0;
@@ -115,7 +119,7 @@ fn every_graph_of_every_fixture_replays_the_bits_of_an_eager_run() {
                 verified = num_graphs;
             }
         };
-        let stream = CpuStream::new(Some(2)).unwrap();
+        let stream = S::open();
         let config = config(r#"{"cudagraph_capture_sizes": [1, 4, 8, 24]}"#);
         let engine = Engine::new(stream, &files(name), &config, options, &mut progress).unwrap();
         // Mixed in pieces at four sizes; decode in full at three, since no batch needs the fourth.
@@ -123,16 +127,15 @@ fn every_graph_of_every_fixture_replays_the_bits_of_an_eager_run() {
     }
 }
 
-#[test]
-fn graphs_may_come_late_or_step_by_step() {
+fn graphs_may_come_late_or_step_by_step<S: TestStream>() {
     let requests: Vec<_> = prompts(6, 9).into_iter().map(|prompt| greedy(prompt, 12)).collect();
-    let expected = engine(LLAMA, &eager_config()).generate(requests.clone()).unwrap();
+    let expected = engine::<S>(LLAMA, &eager_config()).generate(requests.clone()).unwrap();
     for policy in [CapturePolicy::Lazy, CapturePolicy::Background] {
         for num_of_warmups in [0, 2] {
             let graphs = GraphOptions { policy, ..GraphOptions::default() };
             let compilation = format!(r#"{{"cudagraph_num_of_warmups": {num_of_warmups}}}"#);
             let config = config(&compilation);
-            let mut engine = try_engine(LLAMA, &config, with_graphs(graphs)).unwrap();
+            let mut engine = try_engine::<S>(LLAMA, &config, with_graphs(graphs)).unwrap();
             assert_eq!(engine.capture_report().graphs.len(), 0);
             for round in 0..3 {
                 let found = engine.generate(requests.clone()).unwrap();
@@ -143,12 +146,11 @@ fn graphs_may_come_late_or_step_by_step() {
     }
 }
 
-#[test]
-fn debugging_runs_every_op_by_itself_and_says_so() {
+fn debugging_runs_every_op_by_itself_and_says_so<S: TestStream>() {
     let requests: Vec<_> = prompts(3, 9).into_iter().map(|prompt| greedy(prompt, 5)).collect();
-    let expected = engine(LLAMA, &config("{}")).generate(requests.clone()).unwrap();
+    let expected = engine::<S>(LLAMA, &config("{}")).generate(requests.clone()).unwrap();
     let graphs = GraphOptions { debug: true, ..GraphOptions::default() };
-    let mut engine = try_engine(LLAMA, &config("{}"), with_graphs(graphs)).unwrap();
+    let mut engine = try_engine::<S>(LLAMA, &config("{}"), with_graphs(graphs)).unwrap();
     let found = engine.generate(requests).unwrap();
     // The same padded shapes, so the same bits.
     assert_eq!(found, expected);
@@ -164,7 +166,7 @@ fn steps_without_a_graph_are_counted_with_the_reason() {
         r#"{"cudagraph_mode": "FULL_DECODE_ONLY", "cudagraph_capture_sizes": [1, 2]}"#,
     );
     let config = EngineConfig { compilation: compilation.unwrap(), ..config("{}") };
-    let mut engine = engine(LLAMA, &config);
+    let mut engine = engine::<CpuStream>(LLAMA, &config);
     let requests = prompts(4, 9).into_iter().map(|prompt| greedy(prompt, 3)).collect();
     engine.generate(requests).unwrap();
     engine.generate(vec![greedy(vec![5, 6], 4)]).unwrap();

@@ -5,6 +5,10 @@ use tintype_runner::{Completion, SamplingParams};
 
 use super::*;
 
+on_each_stream! {
+    a_padded_batch_has_the_bits_of_a_full_one,
+}
+
 /// Every step, prefill or decode, runs at exactly eight tokens: full or padded.
 fn always_eight() -> EngineConfig {
     let compilation = r#"{"simple_cuda_graph": true, "cudagraph_capture_sizes": [8]}"#;
@@ -18,10 +22,9 @@ fn all_logprobs(prompt_ids: Vec<u32>, max_tokens: usize) -> Request {
     request
 }
 
-#[test]
-fn a_padded_batch_has_the_bits_of_a_full_one() {
+fn a_padded_batch_has_the_bits_of_a_full_one<S: TestStream>() {
     for (name, _) in crate::model::FIXTURES {
-        let mut engine = engine(name, &always_eight());
+        let mut engine = engine::<S>(name, &always_eight());
         let requests: Vec<_> =
             prompts(8, 14).into_iter().map(|prompt| all_logprobs(prompt, 6)).collect();
         let full = engine.generate(requests.clone()).unwrap();

@@ -6,6 +6,14 @@ use tintype_runner::{Completion, SamplingParams};
 
 use super::*;
 
+on_each_stream! {
+    a_seed_gives_the_same_text_at_any_batch_composition,
+    without_a_seed_requests_differ_and_a_rerun_does_not,
+    one_of_one_token_is_greedy,
+    penalties_keep_tokens_from_coming_back,
+    logprobs_are_of_the_raw_logits,
+}
+
 fn sampled(prompt_ids: Vec<u32>, seed: Option<u64>) -> Request {
     let mut request = greedy(prompt_ids, 16);
     request.params = SamplingParams {
@@ -23,11 +31,10 @@ fn tokens(completions: &[Completion]) -> Vec<Vec<u32>> {
     completions.iter().map(|completion| completion.output_ids.clone()).collect()
 }
 
-#[test]
-fn a_seed_gives_the_same_text_at_any_batch_composition() {
+fn a_seed_gives_the_same_text_at_any_batch_composition<S: TestStream>() {
     let requests: Vec<_> =
         prompts(7, 12).into_iter().zip(100..).map(|(p, seed)| sampled(p, Some(seed))).collect();
-    let mut engine = engine(LLAMA, &config("{}"));
+    let mut engine = engine::<S>(LLAMA, &config("{}"));
     let together = tokens(&engine.generate(requests.clone()).unwrap());
     for size in [1, 2, 5] {
         let chunks = requests.chunks(size);
@@ -39,10 +46,9 @@ fn a_seed_gives_the_same_text_at_any_batch_composition() {
     assert_ne!(tokens(&engine.generate(others).unwrap()), together);
 }
 
-#[test]
-fn without_a_seed_requests_differ_and_a_rerun_does_not() {
+fn without_a_seed_requests_differ_and_a_rerun_does_not<S: TestStream>() {
     let run = |seed| {
-        let mut engine = engine(LLAMA, &EngineConfig { seed, ..config("{}") });
+        let mut engine = engine::<S>(LLAMA, &EngineConfig { seed, ..config("{}") });
         tokens(&engine.generate(vec![sampled(vec![5, 6, 7], None); 4]).unwrap())
     };
     let first = run(1);
@@ -51,19 +57,17 @@ fn without_a_seed_requests_differ_and_a_rerun_does_not() {
     assert_ne!(run(2), first);
 }
 
-#[test]
-fn one_of_one_token_is_greedy() {
-    let mut engine = engine(LLAMA, &config("{}"));
+fn one_of_one_token_is_greedy<S: TestStream>() {
+    let mut engine = engine::<S>(LLAMA, &config("{}"));
     let expected = engine.generate(vec![greedy(vec![9, 8, 7], 8)]).unwrap();
     let mut request = sampled(vec![9, 8, 7], Some(3));
     request.params = SamplingParams { top_k: 1, max_tokens: Some(8), ..request.params };
     assert_eq!(tokens(&engine.generate(vec![request]).unwrap()), tokens(&expected));
 }
 
-#[test]
-fn penalties_keep_tokens_from_coming_back() {
-    let mut engine = engine(LLAMA, &config("{}"));
-    let num_distinct = |change: fn(&mut SamplingParams), engine: &mut Engine<CpuStream>| {
+fn penalties_keep_tokens_from_coming_back<S: TestStream>() {
+    let mut engine = engine::<S>(LLAMA, &config("{}"));
+    let num_distinct = |change: fn(&mut SamplingParams), engine: &mut Engine<S>| {
         let mut request = greedy(vec![11, 12, 13, 14], 40);
         change(&mut request.params);
         // Beside a request that asks for none, which must not notice.
@@ -84,9 +88,8 @@ fn penalties_keep_tokens_from_coming_back() {
     }
 }
 
-#[test]
-fn logprobs_are_of_the_raw_logits() {
-    let mut engine = engine(LLAMA, &config("{}"));
+fn logprobs_are_of_the_raw_logits<S: TestStream>() {
+    let mut engine = engine::<S>(LLAMA, &config("{}"));
     let mut request = greedy(vec![20, 21, 22], 5);
     request.params.logprobs = Some(320);
     let plain = engine.generate(vec![request.clone()]).unwrap().remove(0);
@@ -97,7 +100,7 @@ fn logprobs_are_of_the_raw_logits() {
         assert!(step.top.is_sorted_by(|a, b| a.logprob >= b.logprob));
     }
     // A penalty and a temperature change what is drawn, not what the model found likely.
-    let first = |request: Request, engine: &mut Engine<CpuStream>| {
+    let first = |request: Request, engine: &mut Engine<S>| {
         engine.generate(vec![request]).unwrap().remove(0).logprobs.unwrap().remove(0).top
     };
     let raw = first(request.clone(), &mut engine);
@@ -108,7 +111,7 @@ fn logprobs_are_of_the_raw_logits() {
 
 #[test]
 fn bad_parameters_are_refused_and_the_others_run() {
-    let mut engine = engine(LLAMA, &config("{}"));
+    let mut engine = engine::<CpuStream>(LLAMA, &config("{}"));
     let mut bad = greedy(vec![5], 3);
     bad.params.top_p = 0.0;
     let error = engine.add_request(bad).unwrap_err().to_string();

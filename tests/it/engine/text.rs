@@ -64,7 +64,7 @@ fn chats_are_rendered_as_transformers_renders_them() {
 
 /// An engine with its tokenizer.
 fn text_engine() -> Engine<CpuStream> {
-    let mut engine = engine(LLAMA, &config("{}"));
+    let mut engine = engine::<CpuStream>(LLAMA, &config("{}"));
     engine.set_tokenizer(tokenizer(LLAMA));
     engine
 }
@@ -147,7 +147,7 @@ fn the_models_own_end_counts_unless_it_is_ignored() {
 
 #[test]
 fn without_a_tokenizer_there_are_ids_but_no_stop_strings() {
-    let mut engine = engine(LLAMA, &config("{}"));
+    let mut engine = engine::<CpuStream>(LLAMA, &config("{}"));
     let found = engine.generate(vec![texty(4, |_| ())]).unwrap().remove(0);
     assert_eq!((found.output_ids.len(), found.text.as_str()), (4, ""));
     let error = engine.add_request(texty(4, |params| params.stop = vec!["x".into()])).unwrap_err();

@@ -1,6 +1,7 @@
 //! Fixtures, truncated and with bytes flipped at many places: every outcome is an error or a
 //! correct load.
 
+use tintype_cpu::CpuStream;
 use tintype_model::{ModelError, ModelFiles, ModelSource};
 
 use super::Folder;
@@ -14,7 +15,7 @@ const CONFIG: (&str, &str) = ("llama31-rope-tied-bf16", "config.json");
 /// Logits of two tokens, or why there are none.
 fn run(folder: &Folder) -> Result<Vec<f32>, ModelError> {
     let files = ModelFiles::open(ModelSource::Folder(folder.path().into()))?;
-    Ok(Driver::load(&files)?.feed(&[5, 7]))
+    Ok(Driver::<CpuStream>::load(&files)?.feed(&[5, 7]))
 }
 
 /// Outcomes of many spoilt copies of one file.

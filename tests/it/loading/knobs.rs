@@ -1,6 +1,7 @@
 //! Every knob of a config reaches the logits: turned, they miss what transformers computes.
 
 use serde_json::{Value, json};
+use tintype_cpu::CpuStream;
 use tintype_model::{ModelFiles, ModelSource};
 
 use super::Folder;
@@ -12,7 +13,7 @@ fn check(name: &str, field: &str, value: Value) {
     folder.set(field, value);
     let files = ModelFiles::open(ModelSource::Folder(folder.path().into())).unwrap();
     let expected = Expected::read(name).pop().unwrap();
-    let turned = Driver::load(&files).unwrap().feed(&expected.prompt);
+    let turned = Driver::<CpuStream>::load(&files).unwrap().feed(&expected.prompt);
     let error = relative_error(&turned, &expected.logits);
     let (_, tolerance) = FIXTURES.into_iter().find(|(fixture, _)| *fixture == name).unwrap();
     println!("{name}: {field} turned moves the logits by {error:.2e}");

@@ -1,5 +1,6 @@
 //! Folders that say the same thing in another way give the same logits.
 
+use tintype_cpu::CpuStream;
 use tintype_model::{ModelFiles, ModelSource};
 
 use super::Folder;
@@ -9,7 +10,7 @@ use crate::model::{Driver, Expected};
 fn logits(folder: &Folder) -> Vec<f32> {
     let source = ModelSource::Folder(folder.path().into());
     let files = ModelFiles::open(source).unwrap();
-    Driver::load(&files).unwrap().feed(&Expected::read("llama-gqa-f32")[3].prompt)
+    Driver::<CpuStream>::load(&files).unwrap().feed(&Expected::read("llama-gqa-f32")[3].prompt)
 }
 
 /// Stacks the experts of each layer, as transformers 5 has them in memory.
@@ -96,6 +97,6 @@ fn embedded_files_give_the_logits_of_their_folder() {
     ];
     let files = ModelFiles::open(ModelSource::Embedded(FILES)).unwrap();
     let expected = &Expected::read("llama-gqa-f32")[3];
-    let embedded = Driver::load(&files).unwrap().feed(&expected.prompt);
+    let embedded = Driver::<CpuStream>::load(&files).unwrap().feed(&expected.prompt);
     assert_eq!(embedded, logits(&Folder::copy_of("llama-gqa-f32")));
 }

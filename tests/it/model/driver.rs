@@ -1,9 +1,10 @@
 //! The smallest runner there is: one sequence, fed as many tokens at a time as the test likes.
 
 use bytemuck::cast_slice;
-use tintype_cpu::CpuStream;
 use tintype_model::{BatchIo, Limits, Model, ModelError, ModelFiles, ModelSource, load};
 use tintype_ops::{AttentionMeta, DType, KvCache, Stream, Tensor};
+
+use crate::streams::TestStream;
 
 /// Most tokens of a sequence.
 const MAX_LEN: u32 = 64;
@@ -12,8 +13,8 @@ const BLOCK_SIZE: u32 = 4;
 const NUM_BLOCKS: u32 = MAX_LEN / BLOCK_SIZE;
 
 /// A loaded model, its caches and its inputs.
-pub(crate) struct Driver {
-    stream: CpuStream,
+pub(crate) struct Driver<S: TestStream> {
+    stream: S,
     pub(crate) model: Box<dyn Model>,
     caches: Vec<KvCache>,
     inputs: Inputs,
@@ -32,7 +33,7 @@ struct Inputs {
     logits: Tensor,
 }
 
-impl Driver {
+impl<S: TestStream> Driver<S> {
     /// Loads a fixture.
     pub(crate) fn open(name: &str) -> Self {
         let source = ModelSource::Folder(super::fixture(name));
@@ -41,7 +42,7 @@ impl Driver {
 
     /// Loads any model.
     pub(crate) fn load(files: &ModelFiles) -> Result<Self, ModelError> {
-        let mut stream = CpuStream::new(Some(2)).unwrap();
+        let mut stream = S::open();
         let limits =
             Limits { max_num_tokens: MAX_LEN, max_num_logit_rows: 1, max_model_len: MAX_LEN };
         let model = load(files, &mut stream, &limits, &mut |_| ())?;
@@ -93,7 +94,7 @@ impl Driver {
 }
 
 impl Inputs {
-    fn new(stream: &mut CpuStream, vocab_size: u32) -> Self {
+    fn new<S: Stream>(stream: &mut S, vocab_size: u32) -> Self {
         let block_tables = tensor(stream, 1, NUM_BLOCKS, DType::I32);
         let blocks: Vec<u32> = (0..NUM_BLOCKS).map(physical_block).collect();
         stream.upload(block_tables, cast_slice(&blocks)).unwrap();
@@ -143,7 +144,7 @@ fn slot(position: u32) -> u32 {
     physical_block(position / BLOCK_SIZE) * BLOCK_SIZE + position % BLOCK_SIZE
 }
 
-fn caches(stream: &mut CpuStream, model: &dyn Model) -> Vec<KvCache> {
+fn caches<S: Stream>(stream: &mut S, model: &dyn Model) -> Vec<KvCache> {
     let config = model.config();
     let (num_kv_heads, head_dim) = (config.num_key_value_heads as u32, config.head_dim as u32);
     let (dtype, width) = (model.activation_dtype(), num_kv_heads * head_dim);
@@ -160,7 +161,7 @@ fn caches(stream: &mut CpuStream, model: &dyn Model) -> Vec<KvCache> {
     (0..config.num_hidden_layers).map(|_| cache()).collect()
 }
 
-fn tensor(stream: &mut CpuStream, rows: u32, cols: u32, dtype: DType) -> Tensor {
+fn tensor<S: Stream>(stream: &mut S, rows: u32, cols: u32, dtype: DType) -> Tensor {
     let bytes = u64::from(rows) * u64::from(cols) * dtype.size_bytes() as u64;
     Tensor::new(stream.alloc(bytes).unwrap(), rows, cols, dtype)
 }

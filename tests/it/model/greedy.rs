@@ -1,14 +1,19 @@
 //! Greedy tokens of every fixture.
 
+use crate::streams::{TestStream, on_each_stream};
+
 use super::{Driver, Expected, FIXTURES};
+
+on_each_stream! {
+    greedy_tokens_agree_with_transformers,
+}
 
 /// Below this margin the two best tokens are too close for rounding not to swap them.
 const MIN_MARGIN: f32 = 0.05;
 
-#[test]
-fn greedy_tokens_agree_with_transformers() {
+fn greedy_tokens_agree_with_transformers<S: TestStream>() {
     for (name, _) in FIXTURES {
-        let mut driver = Driver::open(name);
+        let mut driver = Driver::<S>::open(name);
         let (mut checked, mut total) = (0, 0);
         for expected in Expected::read(name) {
             let clear = expected.margins.iter().take_while(|margin| **margin >= MIN_MARGIN).count();
@@ -21,7 +26,7 @@ fn greedy_tokens_agree_with_transformers() {
     }
 }
 
-fn greedy(driver: &mut Driver, prompt: &[u32], num_tokens: usize) -> Vec<u32> {
+fn greedy<S: TestStream>(driver: &mut Driver<S>, prompt: &[u32], num_tokens: usize) -> Vec<u32> {
     let mut tokens = Vec::new();
     let mut logits = driver.restart().feed_for_last(prompt);
     while tokens.len() < num_tokens {

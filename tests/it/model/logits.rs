@@ -1,6 +1,15 @@
 //! Logits at every position of every prompt of every fixture.
 
+use crate::streams::{TestStream, on_each_stream};
+
 use super::{Driver, Expected, FIXTURES, relative_error};
+
+on_each_stream! {
+    logits_agree_with_transformers,
+    a_prompt_gives_the_same_logits_however_it_is_cut,
+    the_last_row_alone_has_the_same_logits,
+    running_a_prompt_again_gives_the_same_bits,
+}
 
 /// How far results may lie apart that differ only in how a prompt is cut: sums are taken in
 /// another order, in f32.
@@ -12,10 +21,9 @@ fn worst_row(ours: &[f32], theirs: &[f32], vocab_size: usize) -> f64 {
     rows.map(|(ours, theirs)| relative_error(ours, theirs)).fold(0.0, f64::max)
 }
 
-#[test]
-fn logits_agree_with_transformers() {
+fn logits_agree_with_transformers<S: TestStream>() {
     for (name, tolerance) in FIXTURES {
-        let mut driver = Driver::open(name);
+        let mut driver = Driver::<S>::open(name);
         let vocab_size = driver.model.config().vocab_size;
         let mut worst = 0.0f64;
         for Expected { prompt, logits, .. } in Expected::read(name) {
@@ -27,10 +35,9 @@ fn logits_agree_with_transformers() {
     }
 }
 
-#[test]
-fn a_prompt_gives_the_same_logits_however_it_is_cut() {
+fn a_prompt_gives_the_same_logits_however_it_is_cut<S: TestStream>() {
     for (name, _) in FIXTURES {
-        let mut driver = Driver::open(name);
+        let mut driver = Driver::<S>::open(name);
         let vocab_size = driver.model.config().vocab_size;
         let prompt = Expected::read(name).pop().unwrap().prompt;
         let whole = driver.restart().feed(&prompt);
@@ -43,10 +50,9 @@ fn a_prompt_gives_the_same_logits_however_it_is_cut() {
     }
 }
 
-#[test]
-fn the_last_row_alone_has_the_same_logits() {
+fn the_last_row_alone_has_the_same_logits<S: TestStream>() {
     for (name, _) in FIXTURES {
-        let mut driver = Driver::open(name);
+        let mut driver = Driver::<S>::open(name);
         let prompt = Expected::read(name).pop().unwrap().prompt;
         let all = driver.restart().feed(&prompt);
         let last = driver.restart().feed_for_last(&prompt);
@@ -55,9 +61,8 @@ fn the_last_row_alone_has_the_same_logits() {
     }
 }
 
-#[test]
-fn running_a_prompt_again_gives_the_same_bits() {
-    let mut driver = Driver::open("qwen3moe-bf16");
+fn running_a_prompt_again_gives_the_same_bits<S: TestStream>() {
+    let mut driver = Driver::<S>::open("qwen3moe-bf16");
     let prompt = Expected::read("qwen3moe-bf16").pop().unwrap().prompt;
     assert_eq!(driver.restart().feed(&prompt), driver.restart().feed(&prompt));
 }

@@ -1,5 +1,6 @@
 //! Models that are made up rather than read.
 
+use tintype_cpu::CpuStream;
 use tintype_model::{Limits, ModelError, ModelFiles, ModelInfo, ModelSource, load};
 use tintype_ops::Error;
 
@@ -14,7 +15,7 @@ fn synthetic(name: &str) -> ModelFiles {
 fn logits_of_made_up_models_are_finite_and_of_the_order_of_one() {
     for name in ["tiny", "tiny-moe"] {
         let files = synthetic(name);
-        let logits = Driver::load(&files).unwrap().feed(&[1, 2, 3, 500]);
+        let logits = Driver::<CpuStream>::load(&files).unwrap().feed(&[1, 2, 3, 500]);
         let mean_square = logits.iter().map(|x| x * x).sum::<f32>() / logits.len() as f32;
         assert!((0.1..10.0).contains(&mean_square.sqrt()), "{name}: {mean_square}");
         assert!(files.tokenizer_json.is_none());
@@ -62,7 +63,7 @@ fn a_loaded_model_has_the_parameters_and_bytes_that_its_config_promises() {
     for (name, _) in FIXTURES {
         let files = ModelFiles::open(ModelSource::Folder(fixture(name))).unwrap();
         let info = ModelInfo::new(&files);
-        let model = Driver::load(&files).unwrap().model;
+        let model = Driver::<CpuStream>::load(&files).unwrap().model;
         assert_eq!(model.num_parameters(), info.num_parameters, "{name}");
         let value_bytes = if name.contains("f32") { 4 } else { 2 };
         assert_eq!(info.weight_bytes, value_bytes * info.num_parameters, "{name}");
@@ -72,7 +73,7 @@ fn a_loaded_model_has_the_parameters_and_bytes_that_its_config_promises() {
 
 #[test]
 fn a_decode_step_reads_the_chosen_experts_and_no_table() {
-    let model = Driver::open("qwen3moe-bf16").model;
+    let model = Driver::<CpuStream>::open("qwen3moe-bf16").model;
     // Per layer: q, k, v and o of 4, 2, 2 and 4 heads; the router; 2 of 8 experts. Then the head.
     let attention = (4 + 2 + 2 + 4) * 32 * 64;
     let experts = 8 * 64 + 2 * 3 * 48 * 64;
