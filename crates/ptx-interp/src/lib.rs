@@ -1,9 +1,15 @@
 //! Runs NVIDIA PTX on the CPU and checks every access.
 
+mod bulk;
+mod convert;
 mod fault;
+mod half_math;
 mod launch;
+mod ldmatrix;
 mod loaded;
+mod mbarrier;
 mod memory;
+mod mma;
 mod module;
 mod parse;
 

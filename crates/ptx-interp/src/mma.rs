@@ -1,0 +1,147 @@
+//! `mma.sync`: one warp multiplies small matrices, D = A × B + C, with f32 accumulation.
+//!
+//! A is 16×K by rows, B is K×8 by columns, C and D are 16×8. Each lane holds a few elements of
+//! each; which ones, the layouts below say (PTX ISA, "Matrix fragments for mma"). With g = lane / 4
+//! and t = lane % 4, register i of a lane holds:
+//!
+//! | | 16-bit types: two neighbours from | tf32: one element |
+//! |---|---|---|
+//! | A | row g + 8(i % 2), columns 2t + 8(i / 2) | row g + 8(i % 2), column t + 4(i / 2) |
+//! | B | rows 2t + 8i, column g | row t + 4i, column g |
+//! | C, D | row g + 8(i / 2), column 2t + i % 2 (one f32) | the same |
+//!
+//! The products of the supported types are exact in f32. They are added in the order of K, then C
+//! is added; a tensor core adds them in another order and precision, so compare with a tolerance.
+
+use crate::convert::{bf16_to_f32, f16_to_f32};
+
+/// One 32-bit register of all lanes of a warp.
+pub type Fragment = [u32; 32];
+
+/// The type of A's and B's elements.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Element {
+    /// Two f16 in each register.
+    F16,
+    /// Two bf16 in each register.
+    Bf16,
+    /// One tf32 in each register: an f32 whose low 13 bits are ignored.
+    Tf32,
+}
+
+/// A shape with its element type: `m16n8k<depth>`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Shape {
+    /// The type of A's and B's elements.
+    pub element: Element,
+    /// K: 8 or 16 for 16-bit types, 4 or 8 for tf32.
+    pub depth: usize,
+}
+
+const ROWS: usize = 16;
+const COLUMNS: usize = 8;
+const MAX_DEPTH: usize = 16;
+
+impl Shape {
+    /// The shape, if PTX has it (with f32 accumulators) and this interpreter knows it.
+    pub fn new(element: Element, depth: usize) -> Option<Self> {
+        let known = match element {
+            Element::F16 | Element::Bf16 => matches!(depth, 8 | 16),
+            Element::Tf32 => matches!(depth, 4 | 8),
+        };
+        known.then_some(Self { element, depth })
+    }
+
+    /// Elements in a register.
+    fn packed(self) -> usize {
+        if self.element == Element::Tf32 { 1 } else { 2 }
+    }
+
+    /// Registers of A that each lane holds.
+    pub fn num_a_registers(self) -> usize {
+        ROWS * self.depth / 32 / self.packed()
+    }
+
+    /// Registers of B that each lane holds.
+    pub fn num_b_registers(self) -> usize {
+        self.depth * COLUMNS / 32 / self.packed()
+    }
+
+    /// D = A × B + C. `a` and `b` hold as many registers as [`Shape::num_a_registers`] and
+    /// [`Shape::num_b_registers`] say; C and D are f32 bits.
+    pub fn multiply(self, a: &[Fragment], b: &[Fragment], c: &[Fragment; 4]) -> [Fragment; 4] {
+        assert_eq!((a.len(), b.len()), (self.num_a_registers(), self.num_b_registers()));
+        let a = self.gather_a(a);
+        let b = self.gather_b(b);
+        let mut sums = [[0.0_f32; COLUMNS]; ROWS];
+        for (row, sum) in a.iter().zip(&mut sums) {
+            for (x, column) in row.iter().zip(&b).take(self.depth) {
+                for (s, y) in sum.iter_mut().zip(column) {
+                    *s += x * y;
+                }
+            }
+        }
+        scatter(&sums, c)
+    }
+
+    /// A by rows.
+    fn gather_a(self, registers: &[Fragment]) -> [[f32; MAX_DEPTH]; ROWS] {
+        let mut a = [[0.0; MAX_DEPTH]; ROWS];
+        let packed = self.packed();
+        for (i, register) in registers.iter().enumerate() {
+            let column = 4 * packed * (i / 2);
+            for (lane, &bits) in register.iter().enumerate() {
+                let row = &mut a[lane / 4 + 8 * (i % 2)][column + lane % 4 * packed..];
+                self.unpack(bits, &mut row[..packed]);
+            }
+        }
+        a
+    }
+
+    /// B by rows: `[k][column]`, so that the inner loop runs over neighbours.
+    fn gather_b(self, registers: &[Fragment]) -> [[f32; COLUMNS]; MAX_DEPTH] {
+        let mut b = [[0.0; COLUMNS]; MAX_DEPTH];
+        let packed = self.packed();
+        for (i, register) in registers.iter().enumerate() {
+            for (lane, &bits) in register.iter().enumerate() {
+                let mut pair = [0.0; 2];
+                self.unpack(bits, &mut pair[..packed]);
+                let row = 4 * packed * i + lane % 4 * packed;
+                for (k, &value) in pair[..packed].iter().enumerate() {
+                    b[row + k][lane / 4] = value;
+                }
+            }
+        }
+        b
+    }
+
+    #[inline(always)]
+    fn unpack(self, bits: u32, out: &mut [f32]) {
+        match self.element {
+            Element::F16 => {
+                out[0] = f32::from_bits(f16_to_f32(bits as u16));
+                out[1] = f32::from_bits(f16_to_f32((bits >> 16) as u16));
+            }
+            Element::Bf16 => {
+                out[0] = f32::from_bits(bf16_to_f32(bits as u16));
+                out[1] = f32::from_bits(bf16_to_f32((bits >> 16) as u16));
+            }
+            Element::Tf32 => out[0] = f32::from_bits(bits & !0x1fff),
+        }
+    }
+}
+
+/// Adds C and deals the sums out to the lanes.
+fn scatter(sums: &[[f32; COLUMNS]; ROWS], c: &[Fragment; 4]) -> [Fragment; 4] {
+    let mut d = [[0; 32]; 4];
+    for (i, (out, addend)) in d.iter_mut().zip(c).enumerate() {
+        for lane in 0..32 {
+            let sum = sums[lane / 4 + 8 * (i / 2)][lane % 4 * 2 + i % 2];
+            out[lane] = (sum + f32::from_bits(addend[lane])).to_bits();
+        }
+    }
+    d
+}
+
+#[cfg(test)]
+mod tests;
