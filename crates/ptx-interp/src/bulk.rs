@@ -11,7 +11,7 @@ use std::collections::VecDeque;
 
 /// When a copy's bytes move.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Landing {
+pub(crate) enum Landing {
     /// At the issue: shows a buffer refilled while its old contents are still needed.
     Early,
     /// Not before somebody waits: shows a missing wait.
@@ -21,7 +21,7 @@ pub enum Landing {
 impl Landing {
     /// The choice for a copy: `random` is any number, the same for the same seed. `None`, for
     /// program order, is late.
-    pub fn choose(random: Option<u64>) -> Self {
+    pub(crate) fn choose(random: Option<u64>) -> Self {
         match random {
             Some(random) if random % 2 == 1 => Self::Early,
             _ => Self::Late,
@@ -31,7 +31,7 @@ impl Landing {
 
 /// An address that a copy reads or writes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Place {
+pub(crate) enum Place {
     /// Global memory.
     Global(u64),
     /// Shared memory of the block with rank `rank` in the cluster.
@@ -45,24 +45,24 @@ pub enum Place {
 
 /// One copy. Source and destination do not overlap.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Copy {
+pub(crate) struct Copy {
     /// Where the bytes come from.
-    pub source: Place,
+    pub(crate) source: Place,
     /// Where they go.
-    pub destination: Place,
+    pub(crate) destination: Place,
     /// Bytes written.
-    pub bytes: u32,
+    pub(crate) bytes: u32,
     /// Bytes read; zeros fill the rest.
-    pub source_bytes: u32,
+    pub(crate) source_bytes: u32,
     /// PTX line of the instruction that issued it.
-    pub line: u32,
+    pub(crate) line: u32,
     /// Whether the bytes have moved already.
-    pub landed: bool,
+    pub(crate) landed: bool,
 }
 
 /// What happens when all copies of a [`Flight`] have landed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Signal {
+pub(crate) enum Signal {
     /// `mbarrier::complete_tx::bytes` of that many bytes.
     CompleteBytes(u32),
     /// An arrival (`cp.async.mbarrier.arrive`).
@@ -71,49 +71,49 @@ pub enum Signal {
 
 /// Copies whose completion an mbarrier announces.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Flight {
+pub(crate) struct Flight {
     /// The copies; none if an arrival had nothing to wait for.
-    pub copies: Vec<Copy>,
+    pub(crate) copies: Vec<Copy>,
     /// The block of the cluster and the offset in its shared memory where the mbarrier lies.
-    pub mbarrier: (u32, u32),
+    pub(crate) mbarrier: (u32, u32),
     /// What the mbarrier is told.
-    pub signal: Signal,
+    pub(crate) signal: Signal,
     /// Who issued it: index of the thread in the cluster.
-    pub thread: u32,
+    pub(crate) thread: u32,
 }
 
 /// Copies of one thread that it waits for in groups: `commit_group`, `wait_group`.
 #[derive(Clone, Debug, Default)]
-pub struct Groups {
+pub(crate) struct Groups {
     open: Vec<Copy>,
     committed: VecDeque<Vec<Copy>>,
 }
 
 impl Groups {
     /// Adds a copy to the group that the next commit closes.
-    pub fn issue(&mut self, copy: Copy) {
+    pub(crate) fn issue(&mut self, copy: Copy) {
         self.open.push(copy);
     }
 
     /// `commit_group`: closes the group, which may be empty.
-    pub fn commit(&mut self) {
+    pub(crate) fn commit(&mut self) {
         self.committed.push_back(std::mem::take(&mut self.open));
     }
 
     /// `wait_group n`: takes the copies of all groups but the `pending` youngest, oldest first.
-    pub fn wait(&mut self, pending: usize) -> Vec<Copy> {
+    pub(crate) fn wait(&mut self, pending: usize) -> Vec<Copy> {
         let due = self.committed.len().saturating_sub(pending);
         self.committed.drain(..due).flatten().collect()
     }
 
     /// `wait_group.read n`: the copies that [`Groups::wait`] would take, which stay.
-    pub fn due_for_reading(&self, pending: usize) -> impl Iterator<Item = &Copy> {
+    pub(crate) fn due_for_reading(&self, pending: usize) -> impl Iterator<Item = &Copy> {
         let due = self.committed.len().saturating_sub(pending);
         self.committed.iter().take(due).flatten()
     }
 
     /// Marks the copies that [`Groups::due_for_reading`] names as landed.
-    pub fn set_landed(&mut self, pending: usize) {
+    pub(crate) fn set_landed(&mut self, pending: usize) {
         let due = self.committed.len().saturating_sub(pending);
         for copy in self.committed.iter_mut().take(due).flatten() {
             copy.landed = true;
@@ -121,7 +121,7 @@ impl Groups {
     }
 
     /// `wait_all`, or the end of the thread: takes every copy, committed or not.
-    pub fn take_all(&mut self) -> Vec<Copy> {
+    pub(crate) fn take_all(&mut self) -> Vec<Copy> {
         self.commit();
         self.wait(0)
     }
@@ -129,38 +129,38 @@ impl Groups {
 
 /// Marks on the 4-byte words of a block's shared memory.
 #[derive(Clone, Debug)]
-pub struct Marks {
+pub(crate) struct Marks {
     words: Vec<u8>,
 }
 
 impl Marks {
     /// A copy in flight writes the word.
-    pub const WRITTEN: u8 = 1;
+    pub(crate) const WRITTEN: u8 = 1;
     /// A bulk copy in flight reads the word.
-    pub const READ: u8 = 2;
+    pub(crate) const READ: u8 = 2;
     /// The word was the target of a bulk copy before: loads from it are watched for refills.
-    pub const SLOT: u8 = 4;
+    pub(crate) const SLOT: u8 = 4;
     /// The word is part of an mbarrier object.
-    pub const MBARRIER: u8 = 8;
+    pub(crate) const MBARRIER: u8 = 8;
 
     /// No mark on any of `bytes` bytes.
-    pub fn new(bytes: u32) -> Self {
+    pub(crate) fn new(bytes: u32) -> Self {
         Self { words: vec![0; bytes.div_ceil(4) as usize] }
     }
 
     /// All marks on the words that the range touches. The range lies in the memory.
     #[inline]
-    pub fn of(&self, offset: u32, bytes: u32) -> u8 {
+    pub(crate) fn of(&self, offset: u32, bytes: u32) -> u8 {
         self.words[range(offset, bytes)].iter().fold(0, |all, mark| all | mark)
     }
 
     /// Adds `mark` to every word that the range touches.
-    pub fn set(&mut self, offset: u32, bytes: u32, mark: u8) {
+    pub(crate) fn set(&mut self, offset: u32, bytes: u32, mark: u8) {
         self.words[range(offset, bytes)].iter_mut().for_each(|word| *word |= mark);
     }
 
     /// Takes `mark` from every word that the range touches.
-    pub fn clear(&mut self, offset: u32, bytes: u32, mark: u8) {
+    pub(crate) fn clear(&mut self, offset: u32, bytes: u32, mark: u8) {
         self.words[range(offset, bytes)].iter_mut().for_each(|word| *word &= !mark);
     }
 }
@@ -177,7 +177,7 @@ fn range(offset: u32, bytes: u32) -> std::ops::Range<usize> {
 /// barrier, an arrival, a proxy fence). Copying a register to another does not count as a use: the
 /// assembler gives both the same place.
 #[derive(Clone, Debug, Default)]
-pub struct UnusedLoads {
+pub(crate) struct UnusedLoads {
     loads: Vec<UnusedLoad>,
 }
 
@@ -194,12 +194,12 @@ struct UnusedLoad {
 impl UnusedLoads {
     /// Whether there are none: the common case, to be asked first.
     #[inline]
-    pub fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.loads.is_empty()
     }
 
     /// A load into `registers`; `ranges` are the (block rank, offset, bytes) read by `lanes`.
-    pub fn load(
+    pub(crate) fn load(
         &mut self,
         registers: Vec<u32>,
         ranges: Vec<(u32, u32, u32)>,
@@ -210,19 +210,19 @@ impl UnusedLoads {
     }
 
     /// An instruction reads or overwrites `register`.
-    pub fn touch(&mut self, register: u32) {
+    pub(crate) fn touch(&mut self, register: u32) {
         self.loads.retain(|load| !load.registers.contains(&register));
     }
 
     /// `mov` copies `from` to `to`: the load is used when either is.
-    pub fn copy(&mut self, from: u32, to: u32) {
+    pub(crate) fn copy(&mut self, from: u32, to: u32) {
         for load in self.loads.iter_mut().filter(|load| load.registers.contains(&from)) {
             load.registers.push(to);
         }
     }
 
     /// `lanes` executed something that orders their earlier loads before what follows.
-    pub fn order(&mut self, lanes: u32) {
+    pub(crate) fn order(&mut self, lanes: u32) {
         for load in &mut self.loads {
             load.lanes &= !lanes;
         }
@@ -230,7 +230,7 @@ impl UnusedLoads {
     }
 
     /// The PTX line of a load that reads any of the bytes and is not used yet.
-    pub fn overlapping(&self, rank: u32, offset: u32, bytes: u32) -> Option<u32> {
+    pub(crate) fn overlapping(&self, rank: u32, offset: u32, bytes: u32) -> Option<u32> {
         let overlaps = |&(block, start, len): &(u32, u32, u32)| {
             block == rank && start < offset + bytes && offset < start + len
         };

@@ -9,12 +9,12 @@ mod value;
 #[cfg(test)]
 mod tests;
 
-pub use value::Format;
+pub(crate) use value::Format;
 use value::Value;
 
 /// A type that `cvt` converts from or to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Number {
+pub(crate) enum Number {
     /// A binary floating-point format.
     Float(Format),
     /// A signed integer of that many bits (8, 16, 32 or 64).
@@ -25,7 +25,7 @@ pub enum Number {
 
 /// How a value that the target cannot hold is rounded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Rounding {
+pub(crate) enum Rounding {
     /// `.rn`, `.rni`: to the nearest, ties to even.
     NearestEven,
     /// `.rna`: to the nearest, ties away from zero.
@@ -40,33 +40,33 @@ pub enum Rounding {
 
 /// One `cvt` instruction, decoded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Conversion {
+pub(crate) struct Conversion {
     /// The source type.
-    pub from: Number,
+    pub(crate) from: Number,
     /// The destination type.
-    pub to: Number,
+    pub(crate) to: Number,
     /// How to round.
-    pub rounding: Rounding,
+    pub(crate) rounding: Rounding,
     /// `.rni`, `.rzi`, `.rmi`, `.rpi`: round to an integral value even if the target is a float.
-    pub integral: bool,
+    pub(crate) integral: bool,
     /// `.sat`: clamp floats to [0, 1] (NaN to 0) and integers to the target's range.
-    pub saturate: bool,
+    pub(crate) saturate: bool,
     /// `.ftz`: flush subnormal f32 inputs and results to zero.
-    pub flush: bool,
+    pub(crate) flush: bool,
     /// `.relu`: negative results become zero.
-    pub relu: bool,
+    pub(crate) relu: bool,
 }
 
 impl Conversion {
     /// A conversion that rounds to the nearest even and has no modifier.
-    pub fn new(from: Number, to: Number) -> Self {
+    pub(crate) fn new(from: Number, to: Number) -> Self {
         let rounding = Rounding::NearestEven;
         Self { from, to, rounding, integral: false, saturate: false, flush: false, relu: false }
     }
 
     /// Converts the low bits of `bits`. A float or an unsigned result has zeros above its width, a
     /// signed result is sign-extended: the caller cuts it to the width of its register.
-    pub fn apply(&self, bits: u64) -> u64 {
+    pub(crate) fn apply(&self, bits: u64) -> u64 {
         if let Some(result) = self.shortcut(bits) {
             return result;
         }
@@ -176,17 +176,17 @@ impl Conversion {
 
 /// `cvt.rn.bf16x2.f32 d, a, b` and its f16 twin: `high` (a) lands in the upper half of the result,
 /// `low` (b) in the lower. `conversion` converts one element.
-pub fn pack_pair(conversion: &Conversion, high: u64, low: u64) -> u64 {
+pub(crate) fn pack_pair(conversion: &Conversion, high: u64, low: u64) -> u64 {
     conversion.apply(high) << 16 | conversion.apply(low)
 }
 
 /// The f32 bits of a bf16 number: exact.
-pub fn bf16_to_f32(bits: u16) -> u32 {
+pub(crate) fn bf16_to_f32(bits: u16) -> u32 {
     u32::from(bits) << 16
 }
 
 /// The f32 bits of an f16 number: exact; a NaN keeps its payload.
-pub fn f16_to_f32(bits: u16) -> u32 {
+pub(crate) fn f16_to_f32(bits: u16) -> u32 {
     let (sign, magnitude) = (u32::from(bits & 0x8000) << 16, u32::from(bits & 0x7fff));
     let rebias = (127 - 15) << 23;
     sign | match magnitude {
@@ -198,7 +198,7 @@ pub fn f16_to_f32(bits: u16) -> u32 {
 }
 
 /// The bf16 number nearest to f32 `bits`, ties to even; every NaN becomes 0x7fff.
-pub fn f32_to_bf16(bits: u32) -> u16 {
+pub(crate) fn f32_to_bf16(bits: u32) -> u16 {
     if bits & 0x7fff_ffff > 0x7f80_0000 {
         return 0x7fff;
     }

@@ -8,7 +8,7 @@ use crate::convert::{Conversion, Format, Number, bf16_to_f32, f16_to_f32};
 
 /// A 16-bit floating-point format.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Half {
+pub(crate) enum Half {
     /// IEEE half precision.
     F16,
     /// The upper half of an f32.
@@ -21,7 +21,7 @@ const SIGN: u16 = 0x8000;
 
 /// An operation on two numbers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Binary {
+pub(crate) enum Binary {
     /// `add`.
     Add,
     /// `sub`.
@@ -40,7 +40,7 @@ pub enum Binary {
 
 impl Half {
     /// The value as f32: exact.
-    pub fn to_f32(self, bits: u16) -> f32 {
+    pub(crate) fn to_f32(self, bits: u16) -> f32 {
         f32::from_bits(match self {
             Self::F16 => f16_to_f32(bits),
             Self::Bf16 => bf16_to_f32(bits),
@@ -48,7 +48,7 @@ impl Half {
     }
 
     /// The nearest number to `value`, ties to even.
-    pub fn from_f64(self, value: f64) -> u16 {
+    pub(crate) fn from_f64(self, value: f64) -> u16 {
         let format = match self {
             Self::F16 => Format::F16,
             Self::Bf16 => Format::Bf16,
@@ -62,7 +62,7 @@ impl Half {
     }
 
     /// `op` on two numbers.
-    pub fn binary(self, op: Binary, a: u16, b: u16) -> u16 {
+    pub(crate) fn binary(self, op: Binary, a: u16, b: u16) -> u16 {
         let (x, y) = (self.to_f64(a), self.to_f64(b));
         match op {
             Binary::Add => self.from_f64(add_to_odd(x, y)),
@@ -90,12 +90,12 @@ impl Half {
     }
 
     /// `fma.rn`: a × b + c with one rounding.
-    pub fn fma(self, a: u16, b: u16, c: u16) -> u16 {
+    pub(crate) fn fma(self, a: u16, b: u16, c: u16) -> u16 {
         self.from_f64(add_to_odd(self.to_f64(a) * self.to_f64(b), self.to_f64(c)))
     }
 
     /// `.relu`: a negative number becomes +0, every NaN the canonical one.
-    pub fn relu(self, bits: u16) -> u16 {
+    pub(crate) fn relu(self, bits: u16) -> u16 {
         match self.to_f32(bits) {
             x if x.is_nan() => NAN,
             _ if bits & SIGN != 0 => 0,
@@ -104,7 +104,7 @@ impl Half {
     }
 
     /// `.sat`: clamps to [+0, 1], NaN to +0.
-    pub fn saturate(self, bits: u16) -> u16 {
+    pub(crate) fn saturate(self, bits: u16) -> u16 {
         let x = self.to_f32(bits);
         if x > 1.0 {
             self.from_f64(1.0)
@@ -116,28 +116,28 @@ impl Half {
     }
 
     /// `neg`.
-    pub fn neg(self, bits: u16) -> u16 {
+    pub(crate) fn neg(self, bits: u16) -> u16 {
         bits ^ SIGN
     }
 
     /// `abs`.
-    pub fn abs(self, bits: u16) -> u16 {
+    pub(crate) fn abs(self, bits: u16) -> u16 {
         bits & !SIGN
     }
 
     /// `ex2.approx`: 2^x, here rounded correctly.
-    pub fn ex2(self, bits: u16) -> u16 {
+    pub(crate) fn ex2(self, bits: u16) -> u16 {
         self.from_f64(self.to_f64(bits).exp2())
     }
 
     /// `tanh.approx`, here rounded correctly.
-    pub fn tanh(self, bits: u16) -> u16 {
+    pub(crate) fn tanh(self, bits: u16) -> u16 {
         self.from_f64(self.to_f64(bits).tanh())
     }
 }
 
 /// Applies `op` to both halves of packed pairs.
-pub fn pairwise<const N: usize>(operands: [u32; N], op: impl Fn([u16; N]) -> u16) -> u32 {
+pub(crate) fn pairwise<const N: usize>(operands: [u32; N], op: impl Fn([u16; N]) -> u16) -> u32 {
     let low = op(operands.map(|pair| pair as u16));
     let high = op(operands.map(|pair| (pair >> 16) as u16));
     u32::from(high) << 16 | u32::from(low)

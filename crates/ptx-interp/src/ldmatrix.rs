@@ -7,20 +7,20 @@
 use crate::mma::Fragment;
 
 /// Eight elements of a matrix, as they lie in memory.
-pub type Row = [u16; 8];
+pub(crate) type Row = [u16; 8];
 
 /// The row that lies in 16 little-endian bytes.
-pub fn row_from_bytes(bytes: [u8; 16]) -> Row {
+pub(crate) fn row_from_bytes(bytes: [u8; 16]) -> Row {
     std::array::from_fn(|i| u16::from_le_bytes([bytes[2 * i], bytes[2 * i + 1]]))
 }
 
 /// A row's 16 little-endian bytes.
-pub fn row_to_bytes(row: Row) -> [u8; 16] {
+pub(crate) fn row_to_bytes(row: Row) -> [u8; 16] {
     std::array::from_fn(|i| row[i / 2].to_le_bytes()[i % 2])
 }
 
 /// What each lane gets of the matrix with these rows.
-pub fn load(rows: &[Row; 8], transposed: bool) -> Fragment {
+pub(crate) fn load(rows: &[Row; 8], transposed: bool) -> Fragment {
     std::array::from_fn(|lane| {
         let (row, column) = (lane / 4, lane % 4 * 2);
         let at = |column: usize| {
@@ -31,7 +31,7 @@ pub fn load(rows: &[Row; 8], transposed: bool) -> Fragment {
 }
 
 /// The rows of the matrix of which the lanes hold `fragment`: the inverse of [`load`].
-pub fn store(fragment: &Fragment, transposed: bool) -> [Row; 8] {
+pub(crate) fn store(fragment: &Fragment, transposed: bool) -> [Row; 8] {
     let mut rows = [[0; 8]; 8];
     for (lane, &pair) in fragment.iter().enumerate() {
         for half in 0..2 {

@@ -5,11 +5,11 @@
 //! (what its arrival returned) or by its parity.
 
 /// The most arrivals and the most bytes that an mbarrier counts.
-pub const MAX_COUNT: u32 = (1 << 20) - 1;
+pub(crate) const MAX_COUNT: u32 = (1 << 20) - 1;
 
 /// State of one mbarrier.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Mbarrier {
+pub(crate) struct Mbarrier {
     /// Arrivals that each phase takes.
     expected: u32,
     /// Arrivals that the current phase still takes.
@@ -22,11 +22,11 @@ pub struct Mbarrier {
 
 /// What an arrival returns: names the phase it belonged to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Token(pub u64);
+pub(crate) struct Token(pub(crate) u64);
 
 /// A use of an mbarrier that its rules forbid.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum MbarrierError {
+pub(crate) enum MbarrierError {
     /// `init` with a count of 0 or beyond [`MAX_COUNT`].
     #[error("mbarrier.init with {0} arrivals; it takes 1 to {MAX_COUNT}")]
     InitCount(u32),
@@ -61,7 +61,7 @@ pub enum MbarrierError {
 
 impl Mbarrier {
     /// `mbarrier.init`: each phase takes `count` arrivals.
-    pub fn new(count: u32) -> Result<Self, MbarrierError> {
+    pub(crate) fn new(count: u32) -> Result<Self, MbarrierError> {
         if count == 0 || count > MAX_COUNT {
             return Err(MbarrierError::InitCount(count));
         }
@@ -69,22 +69,22 @@ impl Mbarrier {
     }
 
     /// Phases completed so far.
-    pub fn phase(&self) -> u64 {
+    pub(crate) fn phase(&self) -> u64 {
         self.phase
     }
 
     /// Arrivals that the current phase still takes.
-    pub fn pending(&self) -> u32 {
+    pub(crate) fn pending(&self) -> u32 {
         self.pending
     }
 
     /// Bytes that were announced and have not landed; negative if bytes landed unannounced.
-    pub fn outstanding_bytes(&self) -> i64 {
+    pub(crate) fn outstanding_bytes(&self) -> i64 {
         self.bytes
     }
 
     /// `mbarrier.arrive` with a count. Returns the token of the phase arrived at.
-    pub fn arrive(&mut self, count: u32) -> Result<Token, MbarrierError> {
+    pub(crate) fn arrive(&mut self, count: u32) -> Result<Token, MbarrierError> {
         if count == 0 || count > self.pending {
             let (pending, expected) = (self.pending, self.expected);
             return Err(MbarrierError::OverArrival { found: count, pending, expected });
@@ -96,13 +96,13 @@ impl Mbarrier {
     }
 
     /// `mbarrier.arrive_drop`: arrives, and takes part in no later phase.
-    pub fn arrive_drop(&mut self, count: u32) -> Result<Token, MbarrierError> {
+    pub(crate) fn arrive_drop(&mut self, count: u32) -> Result<Token, MbarrierError> {
         self.expected = self.expected.saturating_sub(count);
         self.arrive(count)
     }
 
     /// `cp.async.mbarrier.arrive` without `.noinc`: one more arrival in this phase.
-    pub fn expect_arrival(&mut self) -> Result<(), MbarrierError> {
+    pub(crate) fn expect_arrival(&mut self) -> Result<(), MbarrierError> {
         if self.pending == MAX_COUNT {
             return Err(MbarrierError::InitCount(self.pending + 1));
         }
@@ -111,13 +111,13 @@ impl Mbarrier {
     }
 
     /// `mbarrier.expect_tx`: `bytes` more have to land in this phase.
-    pub fn expect_bytes(&mut self, bytes: u32) -> Result<(), MbarrierError> {
+    pub(crate) fn expect_bytes(&mut self, bytes: u32) -> Result<(), MbarrierError> {
         self.bytes += i64::from(bytes);
         self.check_bytes()
     }
 
     /// `mbarrier.complete_tx`, and what a bulk copy does when it lands.
-    pub fn complete_bytes(&mut self, bytes: u32) -> Result<(), MbarrierError> {
+    pub(crate) fn complete_bytes(&mut self, bytes: u32) -> Result<(), MbarrierError> {
         self.bytes -= i64::from(bytes);
         self.check_bytes()?;
         self.complete_if_due();
@@ -139,7 +139,7 @@ impl Mbarrier {
     }
 
     /// `test_wait`: whether the phase of `token` has completed.
-    pub fn is_complete(&self, token: Token) -> Result<bool, MbarrierError> {
+    pub(crate) fn is_complete(&self, token: Token) -> Result<bool, MbarrierError> {
         match self.phase.checked_sub(token.0) {
             Some(0) => Ok(false),
             Some(1) => Ok(true),
@@ -149,7 +149,7 @@ impl Mbarrier {
 
     /// `test_wait.parity`: whether the phase of that parity, either the current one or the one
     /// before, has completed. The phase "before" the first counts as complete, with parity 1.
-    pub fn is_parity_complete(&self, parity: u32) -> bool {
+    pub(crate) fn is_parity_complete(&self, parity: u32) -> bool {
         self.phase & 1 != u64::from(parity & 1)
     }
 }

@@ -16,11 +16,11 @@
 use crate::convert::{bf16_to_f32, f16_to_f32};
 
 /// One 32-bit register of all lanes of a warp.
-pub type Fragment = [u32; 32];
+pub(crate) type Fragment = [u32; 32];
 
 /// The type of A's and B's elements.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Element {
+pub(crate) enum Element {
     /// Two f16 in each register.
     F16,
     /// Two bf16 in each register.
@@ -31,11 +31,11 @@ pub enum Element {
 
 /// A shape with its element type: `m16n8k<depth>`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Shape {
+pub(crate) struct Shape {
     /// The type of A's and B's elements.
-    pub element: Element,
+    pub(crate) element: Element,
     /// K: 8 or 16 for 16-bit types, 4 or 8 for tf32.
-    pub depth: usize,
+    pub(crate) depth: usize,
 }
 
 const ROWS: usize = 16;
@@ -44,7 +44,7 @@ const MAX_DEPTH: usize = 16;
 
 impl Shape {
     /// The shape, if PTX has it (with f32 accumulators) and this interpreter knows it.
-    pub fn new(element: Element, depth: usize) -> Option<Self> {
+    pub(crate) fn new(element: Element, depth: usize) -> Option<Self> {
         let known = match element {
             Element::F16 | Element::Bf16 => matches!(depth, 8 | 16),
             Element::Tf32 => matches!(depth, 4 | 8),
@@ -58,18 +58,23 @@ impl Shape {
     }
 
     /// Registers of A that each lane holds.
-    pub fn num_a_registers(self) -> usize {
+    pub(crate) fn num_a_registers(self) -> usize {
         ROWS * self.depth / 32 / self.packed()
     }
 
     /// Registers of B that each lane holds.
-    pub fn num_b_registers(self) -> usize {
+    pub(crate) fn num_b_registers(self) -> usize {
         self.depth * COLUMNS / 32 / self.packed()
     }
 
     /// D = A × B + C. `a` and `b` hold as many registers as [`Shape::num_a_registers`] and
     /// [`Shape::num_b_registers`] say; C and D are f32 bits.
-    pub fn multiply(self, a: &[Fragment], b: &[Fragment], c: &[Fragment; 4]) -> [Fragment; 4] {
+    pub(crate) fn multiply(
+        self,
+        a: &[Fragment],
+        b: &[Fragment],
+        c: &[Fragment; 4],
+    ) -> [Fragment; 4] {
         assert_eq!((a.len(), b.len()), (self.num_a_registers(), self.num_b_registers()));
         let a = self.gather_a(a);
         let b = self.gather_b(b);

@@ -4,7 +4,7 @@ use super::Rounding;
 
 /// A binary floating-point format of at most 64 bits with infinities and NaN.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Format {
+pub(crate) enum Format {
     /// IEEE half precision.
     F16,
     /// The upper half of an f32.
