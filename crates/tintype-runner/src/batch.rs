@@ -1,6 +1,7 @@
 //! One step's inputs as arrays on the host, padded to the shape that the step runs at.
 
 use tintype_graph::BatchDescriptor;
+use tintype_ops::sampling::SampleParams;
 
 use crate::sequence::Sequence;
 
@@ -22,10 +23,19 @@ impl BatchRow<'_> {
     pub(crate) fn is_complete(&self) -> bool {
         self.context_len() == self.sequence.len()
     }
+
+    /// How the next token is drawn. Tokens that mean nothing are drawn the quick way.
+    fn sample_params(&self) -> SampleParams {
+        let sequence = self.sequence;
+        match self.is_complete() {
+            true => sequence.params.row(sequence.seed, sequence.output().len() as u32),
+            false => SampleParams::GREEDY,
+        }
+    }
 }
 
 /// The shape that a step runs at.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct BatchShape {
     pub(crate) num_tokens: u32,
     pub(crate) num_seqs: u32,
@@ -52,6 +62,15 @@ impl From<BatchDescriptor> for BatchShape {
     }
 }
 
+/// Rows of block tables, closely packed.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct BlockTables {
+    /// `[real sequences, width]`.
+    pub(crate) entries: Vec<i32>,
+    /// The most blocks that a sequence of the batch has.
+    pub(crate) width: usize,
+}
+
 /// The inputs of a step, one vector per tensor. Reused from step to step.
 ///
 /// Padding is what no real row can notice: a token and position that are valid, no slot (−1), and
@@ -59,18 +78,22 @@ impl From<BatchDescriptor> for BatchShape {
 /// Block tables of such sequences are never read and are left as they are.
 #[derive(Debug, Default)]
 pub(crate) struct HostBatch {
-    pub(crate) ids: Vec<i32>,
-    pub(crate) positions: Vec<i32>,
-    pub(crate) slots: Vec<i32>,
-    pub(crate) cu_seqlens: Vec<i32>,
-    pub(crate) context_lens: Vec<i32>,
-    /// `[real sequences, table_width]`.
-    pub(crate) block_tables: Vec<i32>,
-    /// The most blocks that a sequence of the batch has.
-    pub(crate) table_width: usize,
+    pub(crate) shape: BatchShape,
+    ids: Vec<i32>,
+    positions: Vec<i32>,
+    slots: Vec<i32>,
+    cu_seqlens: Vec<i32>,
+    context_lens: Vec<i32>,
     /// The row whose logits each sequence's next token is drawn from; empty where that is every
     /// row in order.
-    pub(crate) logit_rows: Vec<i32>,
+    logit_rows: Vec<i32>,
+    /// How each sequence's next token is drawn.
+    params: Vec<SampleParams>,
+    /// All of these, one after the other.
+    packed: Vec<i32>,
+    block_tables: BlockTables,
+    /// Those that the device has.
+    uploaded_tables: BlockTables,
 }
 
 impl HostBatch {
@@ -82,7 +105,35 @@ impl HostBatch {
             self.push_tokens(row, block_size);
         }
         self.push_block_tables(rows, block_size);
+        self.params.extend(rows.iter().map(BatchRow::sample_params));
         self.pad(shape);
+        self.shape = shape;
+    }
+
+    /// All inputs but block tables as one list of words, in the order in which they lie on the
+    /// device: slots, ids, positions, `cu_seqlens`, `context_lens`, `logit_rows`, which take
+    /// `num_logit_words`, then parameters.
+    pub(crate) fn pack(&mut self, num_logit_words: usize) -> &[i32] {
+        let Self { packed, slots, ids, positions, cu_seqlens, context_lens, .. } = self;
+        packed.clear();
+        for column in [slots, ids, positions, cu_seqlens, context_lens] {
+            packed.extend_from_slice(column);
+        }
+        let params = packed.len() + num_logit_words;
+        packed.extend_from_slice(&self.logit_rows);
+        packed.resize(params, 0);
+        packed.extend_from_slice(bytemuck::cast_slice(&self.params));
+        packed
+    }
+
+    /// The block tables where they are not those that the device has.
+    pub(crate) fn changed_tables(&self) -> Option<&BlockTables> {
+        (self.block_tables != self.uploaded_tables).then_some(&self.block_tables)
+    }
+
+    /// The device has the block tables now.
+    pub(crate) fn tables_uploaded(&mut self) {
+        self.uploaded_tables.clone_from(&self.block_tables);
     }
 
     fn clear(&mut self) {
@@ -92,10 +143,11 @@ impl HostBatch {
             &mut self.slots,
             &mut self.cu_seqlens,
             &mut self.context_lens,
-            &mut self.block_tables,
+            &mut self.block_tables.entries,
             &mut self.logit_rows,
         ];
         columns.into_iter().for_each(Vec::clear);
+        self.params.clear();
     }
 
     fn push_tokens(&mut self, row: &BatchRow<'_>, block_size: usize) {
@@ -113,12 +165,13 @@ impl HostBatch {
 
     fn push_block_tables(&mut self, rows: &[BatchRow<'_>], block_size: usize) {
         let num_blocks = |row: &BatchRow<'_>| row.context_len().div_ceil(block_size);
-        self.table_width = rows.iter().map(num_blocks).max().unwrap_or(0);
+        let BlockTables { entries, width } = &mut self.block_tables;
+        *width = rows.iter().map(num_blocks).max().unwrap_or(0);
         for row in rows {
             let used = &row.sequence.block_table[..num_blocks(row)];
-            let end = self.block_tables.len() + self.table_width;
-            self.block_tables.extend(used.iter().map(|&block| block as i32));
-            self.block_tables.resize(end, 0);
+            let end = entries.len() + *width;
+            entries.extend(used.iter().map(|&block| block as i32));
+            entries.resize(end, 0);
         }
     }
 
@@ -134,6 +187,7 @@ impl HostBatch {
         self.slots.resize(num_tokens, -1);
         self.cu_seqlens.resize(num_seqs + 1, real_tokens as i32);
         self.context_lens.resize(num_seqs, 0);
+        self.params.resize(shape.num_logit_rows() as usize, SampleParams::GREEDY);
         match shape.decode {
             true => self.logit_rows.clear(),
             false => self.logit_rows.resize(shape.num_logit_rows() as usize, 0),
@@ -170,9 +224,28 @@ mod tests {
         assert_eq!(batch.slots, [22, 23, 36, 7, -1, -1]);
         assert_eq!(batch.cu_seqlens, [0, 3, 4, 4]);
         assert_eq!(batch.context_lens, [5, 4, 0]);
-        assert_eq!((batch.table_width, &batch.block_tables[..]), (2, &[5, 9, 1, 0][..]));
+        assert_eq!(
+            (batch.block_tables.width, &batch.block_tables.entries[..]),
+            (2, &[5, 9, 1, 0][..])
+        );
         assert_eq!(batch.logit_rows, [2, 3, 0]);
         assert!(!rows[0].is_complete() && rows[1].is_complete());
+    }
+
+    #[test]
+    fn a_step_is_packed_in_order_and_tables_go_once() {
+        let only = sequence(3, 2, &[4]);
+        let rows = [BatchRow { sequence: &only, num_tokens: 1 }];
+        let mut batch = HostBatch::default();
+        let shape = BatchShape { num_tokens: 2, num_seqs: 1, decode: false };
+        batch.fill(&rows, shape, 4);
+        let params = bytemuck::cast::<_, [i32; 8]>(SampleParams::GREEDY);
+        let columns = [18, -1, 102, 102, 2, 2, 0, 1, 3, 0, 0, 0];
+        assert_eq!(batch.pack(3), [&columns[..], &params].concat());
+        assert!(batch.changed_tables().is_some());
+        batch.tables_uploaded();
+        batch.fill(&rows, shape, 4);
+        assert_eq!(batch.changed_tables(), None);
     }
 
     #[test]

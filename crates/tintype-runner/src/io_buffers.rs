@@ -3,23 +3,63 @@
 
 use tintype_model::{BatchIo, Limits};
 use tintype_ops::sampling::SampleParams;
-use tintype_ops::{AttentionMeta, DType, KvCache, Result, Stream, Tensor};
+use tintype_ops::{AttentionMeta, DType, KvCache, Op, Result, Stream, Tensor};
 
-use crate::batch::{BatchShape, HostBatch};
+use crate::batch::{BatchShape, BlockTables, HostBatch};
 
 /// The buffers at their full size.
+///
+/// Every input of a step but its block tables lies in one buffer, closely packed for the step's
+/// shape, so that one copy brings them all. Graphs are captured per shape, so where an input lies
+/// may depend on it.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct IoBuffers {
-    ids: Tensor,
-    positions: Tensor,
-    slots: Tensor,
-    cu_seqlens: Tensor,
-    context_lens: Tensor,
+    /// 32-bit words: slots end at `num_slots`, whatever else there is starts there. So the words
+    /// that stand before are all slots (−1 is padding), and those behind never are.
+    inputs: Tensor,
+    num_slots: u32,
     block_tables: Tensor,
-    logit_rows: Tensor,
     logits: Tensor,
-    params: Tensor,
     sampled: Tensor,
+}
+
+/// 32-bit words of one row of [`tintype_ops::Op::Sample`]'s parameters.
+const PARAMS_COLS: u32 = (size_of::<SampleParams>() / DType::U32.size_bytes()) as u32;
+
+/// Where the inputs of a step of one shape lie, in words from the start of the buffer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Layout {
+    slots: u32,
+    ids: u32,
+    positions: u32,
+    cu_seqlens: u32,
+    context_lens: u32,
+    logit_rows: u32,
+    params: u32,
+    end: u32,
+}
+
+impl Layout {
+    fn new(num_slots: u32, shape: BatchShape) -> Self {
+        let BatchShape { num_tokens, num_seqs, decode } = shape;
+        let num_rows = shape.num_logit_rows();
+        let positions = num_slots + num_tokens;
+        let cu_seqlens = positions + num_tokens;
+        let context_lens = cu_seqlens + num_seqs + 1;
+        let logit_rows = context_lens + num_seqs;
+        // A row of parameters is read as a whole.
+        let params = (logit_rows + if decode { 0 } else { num_rows }).next_multiple_of(PARAMS_COLS);
+        Self {
+            slots: num_slots - num_tokens,
+            ids: num_slots,
+            positions,
+            cu_seqlens,
+            context_lens,
+            logit_rows,
+            params,
+            end: params + num_rows * PARAMS_COLS,
+        }
+    }
 }
 
 impl IoBuffers {
@@ -36,61 +76,53 @@ impl IoBuffers {
             Ok(Tensor::new(stream.alloc(bytes)?, rows, cols, dtype))
         };
         let (num_tokens, num_seqs) = (limits.max_num_tokens, limits.max_num_logit_rows);
-        let params_cols = size_of::<SampleParams>() / DType::U32.size_bytes();
+        let num_slots = num_tokens.next_multiple_of(PARAMS_COLS);
+        let largest = Layout::new(num_slots, BatchShape { num_tokens, num_seqs, decode: false });
         let buffers = Self {
-            ids: alloc(num_tokens, 1, DType::I32)?,
-            positions: alloc(num_tokens, 1, DType::I32)?,
-            slots: alloc(num_tokens, 1, DType::I32)?,
-            cu_seqlens: alloc(num_seqs + 1, 1, DType::I32)?,
-            context_lens: alloc(num_seqs, 1, DType::I32)?,
+            inputs: alloc(largest.end, 1, DType::I32)?,
+            num_slots,
             block_tables: alloc(num_seqs, max_blocks_per_seq, DType::I32)?,
-            logit_rows: alloc(num_seqs, 1, DType::I32)?,
             logits: alloc(num_seqs, vocab_size, DType::F32)?,
-            params: alloc(num_seqs, params_cols as u32, DType::U32)?,
             sampled: alloc(num_seqs, 1, DType::I32)?,
         };
+        let tables = buffers.block_tables;
+        stream.upload(tables, &vec![0; tables.size_bytes() as usize])?;
         buffers.clear(stream)?;
         Ok(buffers)
     }
 
-    /// Makes the inputs a batch that is all padding.
+    /// Makes the inputs of every shape a batch that is all padding. Block tables stay as they are:
+    /// padding reads none.
     pub(crate) fn clear<S: Stream>(&self, stream: &mut S) -> Result<()> {
-        let zeroed = [
-            self.ids,
-            self.positions,
-            self.cu_seqlens,
-            self.context_lens,
-            self.block_tables,
-            self.logit_rows,
-        ];
-        for tensor in zeroed {
-            stream.upload(tensor, &vec![0; tensor.size_bytes() as usize])?;
-        }
-        upload(stream, self.slots, &vec![-1; self.slots.rows as usize])
+        let mut words = vec![-1; self.num_slots as usize];
+        words.resize(self.inputs.rows as usize, 0);
+        upload(stream, self.inputs, &words)
+    }
+
+    /// A column of the inputs.
+    fn column(&self, first_word: u32, rows: u32) -> Tensor {
+        Tensor { offset: first_word.into(), rows, ..self.inputs }
     }
 
     /// The views of a step of this shape.
     pub(crate) fn view<'a>(&self, shape: BatchShape, caches: &'a [KvCache]) -> BatchIo<'a> {
         let BatchShape { num_tokens, num_seqs, decode } = shape;
+        let at = Layout::new(self.num_slots, shape);
+        let num_rows = shape.num_logit_rows();
         BatchIo {
-            ids: self.ids.first_rows(num_tokens),
-            positions: self.positions.first_rows(num_tokens),
-            slots: self.slots.first_rows(num_tokens),
+            ids: self.column(at.ids, num_tokens),
+            positions: self.column(at.positions, num_tokens),
+            slots: self.column(at.slots, num_tokens),
             meta: AttentionMeta {
-                cu_seqlens: self.cu_seqlens.first_rows(num_seqs + 1),
-                context_lens: self.context_lens.first_rows(num_seqs),
+                cu_seqlens: self.column(at.cu_seqlens, num_seqs + 1),
+                context_lens: self.column(at.context_lens, num_seqs),
                 block_tables: self.block_tables.first_rows(num_seqs),
                 decode,
             },
             caches,
-            logit_rows: (!decode).then(|| self.logit_rows.first_rows(shape.num_logit_rows())),
-            logits: self.logits(shape.num_logit_rows()),
+            logit_rows: (!decode).then(|| self.column(at.logit_rows, num_rows)),
+            logits: self.logits.first_rows(num_rows),
         }
-    }
-
-    /// f32 `[num_rows, vocab]`.
-    pub(crate) fn logits(&self, num_rows: u32) -> Tensor {
-        self.logits.first_rows(num_rows)
     }
 
     /// f32 `[1, vocab]`: the logits of one row.
@@ -99,9 +131,20 @@ impl IoBuffers {
         Tensor { offset, rows: 1, ..self.logits }
     }
 
-    /// u32 `[num_rows, 8]`: a [`SampleParams`] per row.
-    pub(crate) fn params(&self, num_rows: u32) -> Tensor {
-        self.params.first_rows(num_rows)
+    /// Draws a token for each of the first `num_rows` rows of a step of this shape, into
+    /// [`sampled`](Self::sampled).
+    pub(crate) fn sample(&self, shape: BatchShape, num_rows: u32) -> Op {
+        let first_word = Layout::new(self.num_slots, shape).params;
+        let params = Tensor {
+            offset: first_word.into(),
+            rows: num_rows,
+            cols: PARAMS_COLS,
+            stride: PARAMS_COLS,
+            dtype: DType::U32,
+            ..self.inputs
+        };
+        let logits = self.logits.first_rows(num_rows);
+        Op::Sample { out: self.sampled(num_rows), logits, params }
     }
 
     /// i32 `[num_rows, 1]`: the tokens drawn.
@@ -114,28 +157,40 @@ impl IoBuffers {
         self.block_tables.cols
     }
 
-    /// Writes a step's inputs.
-    pub(crate) fn upload<S: Stream>(&self, stream: &mut S, batch: &HostBatch) -> Result<()> {
-        for (tensor, column) in [
-            (self.ids, &batch.ids),
-            (self.positions, &batch.positions),
-            (self.slots, &batch.slots),
-            (self.cu_seqlens, &batch.cu_seqlens),
-            (self.context_lens, &batch.context_lens),
-            (self.logit_rows, &batch.logit_rows),
-        ] {
-            if !column.is_empty() {
-                upload(stream, tensor.first_rows(column.len() as u32), column)?;
-            }
-        }
+    /// Writes a step's inputs: one copy, and another where block tables are not those of the
+    /// step before.
+    pub(crate) fn upload<S: Stream>(&self, stream: &mut S, batch: &mut HostBatch) -> Result<()> {
+        let at = Layout::new(self.num_slots, batch.shape);
+        let words = batch.pack((at.params - at.logit_rows) as usize);
+        debug_assert_eq!(words.len(), (at.end - at.slots) as usize, "{:?}", batch.shape);
+        upload(stream, self.column(at.slots, words.len() as u32), words)?;
+        let Some(tables) = batch.changed_tables() else { return Ok(()) };
         // Only the columns in use: a row has room for the longest sequence.
-        let (width, len) = (batch.table_width, batch.block_tables.len());
-        let Some(num_rows) = len.checked_div(width) else { return Ok(()) };
-        let used = self.block_tables.first_rows(num_rows as u32).columns(0, width as u32);
-        upload(stream, used, &batch.block_tables)
+        let BlockTables { entries, width } = tables;
+        let Some(num_rows) = entries.len().checked_div(*width) else { return Ok(()) };
+        let used = self.block_tables.first_rows(num_rows as u32).columns(0, *width as u32);
+        upload(stream, used, entries)?;
+        batch.tables_uploaded();
+        Ok(())
     }
 }
 
 fn upload<S: Stream>(stream: &mut S, tensor: Tensor, values: &[i32]) -> Result<()> {
     stream.upload(tensor, bytemuck::cast_slice(values))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn inputs_of_a_shape_follow_each_other() {
+        let shape = BatchShape { num_tokens: 5, num_seqs: 2, decode: false };
+        let at = Layout::new(16, shape);
+        let starts = [at.slots, at.ids, at.positions, at.cu_seqlens, at.context_lens];
+        assert_eq!(starts, [11, 16, 21, 26, 29]);
+        assert_eq!((at.logit_rows, at.params, at.end), (31, 40, 56));
+        let decode = Layout::new(16, BatchShape { num_tokens: 2, num_seqs: 2, decode: true });
+        assert_eq!((decode.slots, decode.logit_rows, decode.params), (14, 25, 32));
+    }
 }

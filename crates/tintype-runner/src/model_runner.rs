@@ -2,8 +2,7 @@
 
 use tintype_graph::{BatchDescriptor, CaptureProgress, GraphError, GraphKey, GraphPool};
 use tintype_model::Model;
-use tintype_ops::sampling::SampleParams;
-use tintype_ops::{Enqueue, KvCache, Op, Stream};
+use tintype_ops::{Enqueue, KvCache, Stream};
 
 use crate::batch::{BatchRow, BatchShape, HostBatch};
 use crate::io_buffers::IoBuffers;
@@ -72,7 +71,10 @@ impl<S: Stream> ModelRunner<S> {
             vocab_size: model.config().vocab_size,
             max_model_len: self.max_model_len,
         };
-        pool.verify_all(stream, &mut forward(&**model, io, caches), &mut random)
+        let verified = pool.verify_all(stream, &mut forward(&**model, io, caches), &mut random);
+        // The device's block tables are no longer those of the last step.
+        self.batch = HostBatch::default();
+        verified
     }
 
     /// Runs one step of `rows`, at least one, and draws a token after each. Tokens of rows that
@@ -92,22 +94,19 @@ impl<S: Stream> ModelRunner<S> {
         io.upload(stream, batch)?;
         let view = io.view(shape, caches);
         pool.run(stream, dispatch, &mut |queue| model.forward(queue, &view))?;
-        self.sample(rows).map_err(|error| self.pool.explain(error))
+        self.sample(rows, shape).map_err(|error| self.pool.explain(error))
     }
 
-    /// Draws a token for each row from the logits that the step left.
-    fn sample(&mut self, rows: &[BatchRow<'_>]) -> tintype_ops::Result<Vec<Sampled>> {
+    /// Draws a token for each row from the logits that a step of this shape left.
+    fn sample(
+        &mut self,
+        rows: &[BatchRow<'_>],
+        shape: BatchShape,
+    ) -> tintype_ops::Result<Vec<Sampled>> {
         let raw = self.prepare_logits(rows)?;
         let num_rows = rows.len() as u32;
-        let params: Vec<SampleParams> = rows.iter().map(sample_params).collect();
         let Self { io, stream, .. } = self;
-        let op = Op::Sample {
-            out: io.sampled(num_rows),
-            logits: io.logits(num_rows),
-            params: io.params(num_rows),
-        };
-        stream.upload(io.params(num_rows), bytemuck::cast_slice(&params))?;
-        stream.enqueue(op)?;
+        stream.enqueue(io.sample(shape, num_rows))?;
         let mut tokens = vec![0i32; rows.len()];
         stream.download(bytemuck::cast_slice_mut(&mut tokens), io.sampled(num_rows))?;
         let sampled = rows.iter().zip(tokens).zip(raw).map(|((row, token), logits)| {
@@ -151,13 +150,4 @@ fn forward(
     caches: &[KvCache],
 ) -> impl FnMut(BatchDescriptor, &mut dyn Enqueue) -> tintype_ops::Result<()> {
     |descriptor, queue| model.forward(queue, &io.view(BatchShape::from(descriptor), caches))
-}
-
-/// Tokens that mean nothing are drawn the quick way.
-fn sample_params(row: &BatchRow<'_>) -> SampleParams {
-    let sequence = row.sequence;
-    match row.is_complete() {
-        true => sequence.params.row(sequence.seed, sequence.output().len() as u32),
-        false => SampleParams::GREEDY,
-    }
 }

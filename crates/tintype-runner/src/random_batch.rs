@@ -84,11 +84,11 @@ impl<S: Stream> RandomBatch<S> for RandomBatches<'_> {
         let block_size = self.caches.first().map_or(1, |cache| cache.block_size as usize);
         let mut host = HostBatch::default();
         host.fill(&rows, BatchShape::from(descriptor), block_size);
-        self.io.upload(stream, &host)
+        self.io.upload(stream, &mut host)
     }
 
     fn outputs(&self, descriptor: BatchDescriptor) -> Vec<Tensor> {
-        vec![self.io.logits(BatchShape::from(descriptor).num_logit_rows())]
+        vec![self.io.view(BatchShape::from(descriptor), self.caches).logits]
     }
 }
 
