@@ -67,8 +67,8 @@ __device__ __forceinline__ uint4 pack8(const float (&x)[8]) {
     return make_uint4(pack(x[0], x[1]), pack(x[2], x[3]), pack(x[4], x[5]), pack(x[6], x[7]));
 }
 
-// Elements of one float type in a row. `load8` and `store8` take 8 elements from a column that is
-// a multiple of 8, in a row that starts at a multiple of 16 bytes.
+// Elements of one float type in a row. The overloads for arrays take 1 element, or 8 from a column
+// that is a multiple of 8 in a row that starts at a multiple of 16 bytes.
 struct Row {
     char* data;
     uint32_t dtype;
@@ -91,7 +91,15 @@ struct Row {
         }
     }
 
-    __device__ __forceinline__ void load8(uint32_t col, float (&out)[8]) const {
+    __device__ __forceinline__ void load(uint32_t col, float (&out)[1]) const {
+        out[0] = load(col);
+    }
+
+    __device__ __forceinline__ void store(uint32_t col, const float (&values)[1]) const {
+        store(col, values[0]);
+    }
+
+    __device__ __forceinline__ void load(uint32_t col, float (&out)[8]) const {
         if (dtype == DTYPE_F32) {
             const float4* from = reinterpret_cast<const float4*>(data) + col / 4;
             const float4 low = from[0], high = from[1];
@@ -107,7 +115,7 @@ struct Row {
         }
     }
 
-    __device__ __forceinline__ void store8(uint32_t col, const float (&values)[8]) const {
+    __device__ __forceinline__ void store(uint32_t col, const float (&values)[8]) const {
         if (dtype == DTYPE_F32) {
             float4* to = reinterpret_cast<float4*>(data) + col / 4;
             to[0] = make_float4(values[0], values[1], values[2], values[3]);
@@ -125,8 +133,8 @@ __device__ __forceinline__ Row row_of(const View& view, uint64_t row) {
     return Row{global_pointer<char>(view.address + offset), view.dtype};
 }
 
-// Whether every row of `view` starts at a multiple of 16 bytes, so that `load8` and `store8` may
-// be used on it.
+// Whether every row of `view` starts at a multiple of 16 bytes, so that 8 elements may be loaded
+// and stored at a time.
 __device__ __forceinline__ bool takes_8(const View& view) {
     return view.address % 16 == 0 && view.stride % 8 == 0;
 }

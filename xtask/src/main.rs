@@ -2,7 +2,11 @@
 
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a program reports by printing")]
 
+mod build_kernels;
+mod cargo;
 mod ci;
+mod fake_cuda;
+mod gpu_bundle;
 
 use std::path::Path;
 use std::process::ExitCode;
@@ -29,6 +33,20 @@ enum Chore {
     ///
     /// Example: cargo xtask tidy
     Tidy,
+    /// Compile kernels/*.cu to the PTX that the program embeds. Only this needs nvcc.
+    ///
+    /// Example: cargo xtask build-kernels --check --fetch-toolchain
+    BuildKernels(build_kernels::Options),
+    /// Build the driver that runs kernels on the CPU; the last line is the folder to put on
+    /// LD_LIBRARY_PATH, so that any program runs on it.
+    ///
+    /// Example: LD_LIBRARY_PATH=$(cargo xtask fake-cuda) target/release/tintype doctor
+    FakeCuda,
+    /// Build a folder that tests and measures the program on a machine with nothing but a driver;
+    /// the last line is its path. Its script `run` does the rest there.
+    ///
+    /// Example: cargo xtask gpu-bundle
+    GpuBundle,
 }
 
 fn main() -> ExitCode {
@@ -48,6 +66,9 @@ fn run(chore: &Chore) -> Result<()> {
     match chore {
         Chore::Ci => ci::run(root),
         Chore::Tidy => tidy(root),
+        Chore::BuildKernels(options) => build_kernels::run(root, options),
+        Chore::FakeCuda => fake_cuda::run(root),
+        Chore::GpuBundle => gpu_bundle::run(root),
     }
 }
 

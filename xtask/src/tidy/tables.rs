@@ -134,7 +134,7 @@ pub(super) const CRATES: &[Crate] = &[
         name: "xtask",
         folder: "xtask",
         ours: Allowed::Only(&[]),
-        external: Allowed::Only(&["anyhow", "clap", "serde_json"]),
+        external: Allowed::Only(&["anyhow", "clap", "hmac-sha256", "serde_json"]),
     },
     Crate { name: TESTS, folder: "tests", ours: Allowed::Anything, external: Allowed::Anything },
 ];

@@ -1,0 +1,23 @@
+// Walking over the columns of a row, eight at a time where that is allowed.
+#pragma once
+
+#include "view.cuh"
+
+// How many columns a step takes.
+template <int N>
+struct Width {
+    static constexpr int value = N;
+};
+
+// Calls `body(Width<8>(), col)` for every eighth column, or `body(Width<1>(), col)` for every one,
+// of `cols`. The threads of all blocks along y share them.
+template <typename Body>
+__device__ __forceinline__ void for_each_column(uint32_t cols, bool by_8, Body body) {
+    const uint32_t thread = blockIdx.y * blockDim.x + threadIdx.x;
+    const uint32_t num_threads = gridDim.y * blockDim.x;
+    if (by_8) {
+        for (uint32_t i = thread; i < cols / 8; i += num_threads) body(Width<8>(), i * 8);
+    } else {
+        for (uint32_t col = thread; col < cols; col += num_threads) body(Width<1>(), col);
+    }
+}
