@@ -12,6 +12,7 @@ use tintype_model::{LoadProgress, Model};
 use tintype_ops::{DeviceInfo, Stream};
 
 use crate::batch::BatchRow;
+use crate::error::doing;
 use crate::model_runner::{ModelRunner, Sampled};
 use crate::sampling::derived_seed;
 use crate::scheduler::{Schedule, ScheduledRow, Scheduler};
@@ -237,6 +238,15 @@ impl<S: Stream> Engine<S> {
             }
         }
         Ok(completions.into_values().collect())
+    }
+
+    /// Waits until the device has done all that it was given; after a start, until it has the
+    /// weights.
+    ///
+    /// # Errors
+    /// When some of it failed.
+    pub fn synchronize(&mut self) -> Result<(), EngineError> {
+        self.runner.stream.synchronize().map_err(doing("waiting for the device"))
     }
 
     /// The tokenizer that it was given.

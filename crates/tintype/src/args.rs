@@ -13,7 +13,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
-pub(crate) use bench::{BenchArgs, BenchCommand, LatencyArgs};
+pub(crate) use bench::{BenchArgs, BenchCommand, LatencyArgs, StartArgs};
 pub(crate) use device::{DeviceArgs, DeviceChoice};
 pub(crate) use engine::EngineArgs;
 pub(crate) use generate::GenerateArgs;

@@ -13,6 +13,7 @@ mod output;
 mod progress;
 
 use std::process::ExitCode;
+use std::time::Instant;
 
 use clap::Parser;
 
@@ -20,9 +21,10 @@ use crate::args::Cli;
 use crate::console::Console;
 
 fn main() -> ExitCode {
+    let began = Instant::now();
     let cli = Cli::parse();
     let console = Console::new(cli.messages);
-    match commands::run(cli.command, &console) {
+    match commands::run(cli.command, began, &console) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => exit::report(&error, &console),
     }

@@ -19,6 +19,8 @@ pub(crate) struct BenchArgs {
 pub(crate) enum BenchCommand {
     /// Measure the time of one batch, from prompt to last token, and the memory rate it reaches
     Latency(Box<LatencyArgs>),
+    /// Measure the time from the start of the process to the first token, phase by phase
+    Start(Box<StartArgs>),
 }
 
 const LATENCY_EXAMPLE: &str = "Example:
@@ -45,6 +47,21 @@ pub(crate) struct LatencyArgs {
     /// Seed of the random prompts
     #[arg(long, value_name = "N", default_value = "0", help_heading = "Batch")]
     pub(crate) seed: u64,
+    /// Print one JSON object
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// Flags of `tintype bench start`.
+#[derive(Debug, Args)]
+#[command(after_help = "Example:
+  tintype bench start --model synthetic:llama-3.2-1b --json")]
+pub(crate) struct StartArgs {
+    #[command(flatten)]
+    pub(crate) engine: EngineArgs,
+    /// Tokens of the prompt
+    #[arg(long, value_name = "N", default_value = "32")]
+    pub(crate) input_len: NonZeroUsize,
     /// Print one JSON object
     #[arg(long)]
     pub(crate) json: bool,

@@ -2,7 +2,7 @@
 
 use crate::process::tintype;
 
-const COMMANDS: [&[&str]; 8] = [
+const COMMANDS: [&[&str]; 9] = [
     &[],
     &["generate"],
     &["config"],
@@ -11,6 +11,7 @@ const COMMANDS: [&[&str]; 8] = [
     &["doctor"],
     &["bench"],
     &["bench", "latency"],
+    &["bench", "start"],
 ];
 
 #[test]

@@ -12,4 +12,5 @@ mod help;
 mod info;
 mod process;
 mod sampling;
+mod start;
 mod streams;
