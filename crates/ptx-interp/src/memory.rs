@@ -1,5 +1,7 @@
 //! Device memory: synthetic addresses, every access checked, shared by all threads.
 
+mod reserve;
+
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
