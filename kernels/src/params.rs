@@ -6,11 +6,13 @@
 mod attention;
 mod gemm;
 mod matvec;
+mod probe;
 mod rows;
 mod view;
 
 pub use attention::*;
 pub use gemm::*;
 pub use matvec::*;
+pub use probe::*;
 pub use rows::*;
 pub use view::*;

@@ -10,7 +10,7 @@ mod rows;
 
 use bytemuck::NoUninit;
 use tintype_kernels::params::{BF16, F16, F32, I32, View};
-use tintype_ops::{Buffer, DType, Op, Result, Tensor, Weight};
+use tintype_ops::{Buffer, DType, Op, Result, Tensor, Weight, WeightSource};
 
 /// One kernel launch.
 #[derive(Clone, Debug, PartialEq)]
@@ -148,4 +148,15 @@ pub(crate) const fn dtype_tag(dtype: DType) -> u32 {
         DType::Bf16 => BF16,
         DType::I32 | DType::U32 => I32,
     }
+}
+
+/// The layout in which a weight is read fastest.
+pub(crate) fn layout(_chip: Chip, _source: &WeightSource) -> Layout {
+    Layout::RowMajor
+}
+
+/// Packs a row-major matrix of whole units at `from` to `to`.
+pub(crate) fn pack(from: u64, to: u64, plan: crate::weights::Pack) -> Launch {
+    let params = [to, from, u64::from(plan.cols)];
+    Launch::new("pack_u16", [plan.rows / 16, 1, 1], [32, 1, 1], &params)
 }

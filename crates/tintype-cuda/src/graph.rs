@@ -1,0 +1,106 @@
+//! Captured graphs as the stream gives them out, and the audit of what they hold.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use tintype_ops::{Error, Result};
+
+use crate::driver::{Graph, GraphExec, NodeKind};
+use crate::kernels::Kernels;
+
+/// Recorded kernel launches, not yet runnable.
+#[derive(Debug)]
+pub struct CudaGraph {
+    pub(crate) graph: Graph,
+    pub(crate) num_ops: usize,
+    pub(crate) num_launches: usize,
+}
+
+/// A graph that can be replayed, on the stream that made it.
+pub struct CudaGraphExec {
+    // Before the kernels that it launches.
+    pub(crate) exec: GraphExec,
+    pub(crate) _kernels: Arc<Kernels>,
+    pub(crate) stream: StreamId,
+    pub(crate) num_ops: usize,
+    pub(crate) num_launches: usize,
+    pub(crate) size_bytes: u64,
+}
+
+impl std::fmt::Debug for CudaGraphExec {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { num_ops, num_launches, .. } = self;
+        write!(f, "CudaGraphExec({num_ops} ops, {num_launches} launches)")
+    }
+}
+
+/// Tells streams apart: two are equal when they are clones of one.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct StreamId(Arc<()>);
+
+impl PartialEq for StreamId {
+    fn eq(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+}
+
+/// Checks that a graph holds the launches that were recorded, and nothing else: any other node
+/// makes a replay slow, or does what the op list does not say.
+///
+/// # Errors
+/// What was found instead.
+pub(crate) fn audit(nodes: &[NodeKind], num_launches: usize) -> Result<()> {
+    let mut counts = BTreeMap::new();
+    for kind in nodes {
+        *counts.entry(*kind).or_insert(0usize) += 1;
+    }
+    let is_whole = match num_launches {
+        0 => counts.is_empty(),
+        _ => counts == BTreeMap::from([(NodeKind::KERNEL, num_launches)]),
+    };
+    if is_whole {
+        return Ok(());
+    }
+    let found: Vec<String> =
+        counts.iter().map(|(kind, count)| format!("{count} {}", kind.name())).collect();
+    let found = if found.is_empty() { "none".to_owned() } else { found.join(", ") };
+    Err(Error::Device(format!(
+        "the captured graph has other nodes than the {num_launches} kernel launches that were \
+         recorded: {found}; run with enforce_eager"
+    )))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_graph_of_its_launches_passes() {
+        assert_eq!(audit(&[], 0), Ok(()));
+        assert_eq!(audit(&[NodeKind::KERNEL; 3], 3), Ok(()));
+    }
+
+    #[test]
+    fn a_graph_that_lost_or_gained_a_node_is_refused() {
+        let message =
+            |nodes: &[NodeKind], launches| audit(nodes, launches).unwrap_err().to_string();
+        assert!(message(&[NodeKind::KERNEL; 2], 3).contains("the 3 kernel launches"));
+        assert!(message(&[NodeKind::KERNEL; 2], 3).contains(": 2 kernel;"));
+        assert!(message(&[], 1).contains(": none;"));
+        assert!(message(&[NodeKind::KERNEL], 0).contains(": 1 kernel;"));
+    }
+
+    #[test]
+    fn a_stray_node_is_named() {
+        let nodes = [NodeKind::KERNEL, NodeKind(2), NodeKind(10), NodeKind(77), NodeKind(2)];
+        let message = audit(&nodes, 1).unwrap_err().to_string();
+        assert!(message.contains(": 1 kernel, 2 memset, 1 allocation, 1 unknown;"), "{message}");
+    }
+
+    #[test]
+    fn only_clones_of_a_stream_id_are_equal() {
+        let id = StreamId::default();
+        assert_eq!(id, id.clone());
+        assert_ne!(id, StreamId::default());
+    }
+}
