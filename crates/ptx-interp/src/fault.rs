@@ -24,8 +24,14 @@ pub enum FaultKind {
     Deadlock,
     /// The kernel executed `trap`.
     Trap,
-    /// A read of data whose producer was never waited for.
+    /// An access to what an asynchronous copy writes or reads and nobody has waited for.
     MissingWait,
+    /// An asynchronous copy of what was written the ordinary way, with no proxy fence between.
+    MissingFence,
+    /// A bulk copy into memory whose older loads have not been used yet: they may return its bytes.
+    EarlyRefill,
+    /// An access to the shared memory of a block of the cluster that has exited.
+    BlockExited,
     /// A thread block ran more instructions than [`Options::max_steps`](crate::Options).
     StepLimit,
     /// An instruction used against its rules, e.g. a barrier whose participants do not agree.

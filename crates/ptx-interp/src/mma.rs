@@ -13,7 +13,7 @@
 //! The products of the supported types are exact in f32. They are added in the order of K, then C
 //! is added; a tensor core adds them in another order and precision, so compare with a tolerance.
 
-use crate::convert::{bf16_to_f32, f16_to_f32};
+use crate::convert::f16_to_f32;
 
 /// One 32-bit register of all lanes of a warp.
 pub(crate) type Fragment = [u32; 32];
@@ -78,26 +78,22 @@ impl Shape {
         assert_eq!((a.len(), b.len()), (self.num_a_registers(), self.num_b_registers()));
         let a = self.gather_a(a);
         let b = self.gather_b(b);
-        let mut sums = [[0.0_f32; COLUMNS]; ROWS];
-        for (row, sum) in a.iter().zip(&mut sums) {
-            for (x, column) in row.iter().zip(&b).take(self.depth) {
-                for (s, y) in sum.iter_mut().zip(column) {
-                    *s += x * y;
-                }
-            }
-        }
+        let sums = match self.depth {
+            16 => product::<16>(&a, &b),
+            _ => product::<8>(&a, &b),
+        };
         scatter(&sums, c)
     }
 
     /// A by rows.
     fn gather_a(self, registers: &[Fragment]) -> [[f32; MAX_DEPTH]; ROWS] {
         let mut a = [[0.0; MAX_DEPTH]; ROWS];
-        let packed = self.packed();
+        let width = 4 * self.packed();
         for (i, register) in registers.iter().enumerate() {
-            let column = 4 * packed * (i / 2);
-            for (lane, &bits) in register.iter().enumerate() {
-                let row = &mut a[lane / 4 + 8 * (i % 2)][column + lane % 4 * packed..];
-                self.unpack(bits, &mut row[..packed]);
+            let elements = self.unpack(register);
+            let rows = &mut a[8 * (i % 2)..][..8];
+            for (row, neighbours) in rows.iter_mut().zip(elements.chunks_exact(width)) {
+                row[width * (i / 2)..][..width].copy_from_slice(neighbours);
             }
         }
         a
@@ -106,34 +102,63 @@ impl Shape {
     /// B by rows: `[k][column]`, so that the inner loop runs over neighbours.
     fn gather_b(self, registers: &[Fragment]) -> [[f32; COLUMNS]; MAX_DEPTH] {
         let mut b = [[0.0; COLUMNS]; MAX_DEPTH];
-        let packed = self.packed();
+        let width = 4 * self.packed();
         for (i, register) in registers.iter().enumerate() {
-            for (lane, &bits) in register.iter().enumerate() {
-                let mut pair = [0.0; 2];
-                self.unpack(bits, &mut pair[..packed]);
-                let row = 4 * packed * i + lane % 4 * packed;
-                for (k, &value) in pair[..packed].iter().enumerate() {
-                    b[row + k][lane / 4] = value;
+            let elements = self.unpack(register);
+            let rows = &mut b[width * i..][..width];
+            for (column, neighbours) in elements.chunks_exact(width).take(COLUMNS).enumerate() {
+                for (row, value) in rows.iter_mut().zip(neighbours) {
+                    row[column] = *value;
                 }
             }
         }
         b
     }
 
-    #[inline(always)]
-    fn unpack(self, bits: u32, out: &mut [f32]) {
+    /// The elements of a register in the order of the lanes; those of four lanes are neighbours in
+    /// a row of A or a column of B. With one element to a register only the first half is used.
+    fn unpack(self, register: &Fragment) -> [f32; 64] {
+        let mut elements = [0.0; 64];
+        let pairs = elements.as_chunks_mut::<2>().0.iter_mut().zip(register);
         match self.element {
-            Element::F16 => {
-                out[0] = f32::from_bits(f16_to_f32(bits as u16));
-                out[1] = f32::from_bits(f16_to_f32((bits >> 16) as u16));
+            Element::F16 => pairs.for_each(|(pair, bits)| {
+                *pair = [from_f16(*bits), from_f16(bits >> 16)];
+            }),
+            Element::Bf16 => pairs.for_each(|(pair, bits)| {
+                *pair = [f32::from_bits(bits << 16), f32::from_bits(bits & 0xffff_0000)];
+            }),
+            Element::Tf32 => {
+                for (element, bits) in elements.iter_mut().zip(register) {
+                    *element = f32::from_bits(bits & !0x1fff);
+                }
             }
-            Element::Bf16 => {
-                out[0] = f32::from_bits(bf16_to_f32(bits as u16));
-                out[1] = f32::from_bits(bf16_to_f32((bits >> 16) as u16));
-            }
-            Element::Tf32 => out[0] = f32::from_bits(bits & !0x1fff),
         }
+        elements
     }
+}
+
+fn from_f16(bits: u32) -> f32 {
+    f32::from_bits(f16_to_f32(bits as u16))
+}
+
+/// A × B over the first `DEPTH` columns of A: a constant, and a row of sums that stays in vector
+/// registers, make this several times as fast.
+#[inline(never)]
+fn product<const DEPTH: usize>(
+    a: &[[f32; MAX_DEPTH]; ROWS],
+    b: &[[f32; COLUMNS]; MAX_DEPTH],
+) -> [[f32; COLUMNS]; ROWS] {
+    let mut sums = [[0.0; COLUMNS]; ROWS];
+    for row in 0..ROWS {
+        let mut sum = [0.0; COLUMNS];
+        for k in 0..DEPTH {
+            for column in 0..COLUMNS {
+                sum[column] += a[row][k] * b[k][column];
+            }
+        }
+        sums[row] = sum;
+    }
+    sums
 }
 
 /// Adds C and deals the sums out to the lanes.
