@@ -8,6 +8,7 @@ mod gemm;
 mod matvec;
 mod rows;
 
+use crate::weights::WeightUpload;
 use bytemuck::NoUninit;
 use tintype_kernels::params::{BF16, F16, F32, I32, View};
 use tintype_ops::{Buffer, DType, Op, Result, Tensor, Weight, WeightSource};
@@ -155,8 +156,8 @@ pub(crate) fn layout(_chip: Chip, _source: &WeightSource) -> Layout {
     Layout::RowMajor
 }
 
-/// Packs a row-major matrix of whole units at `from` to `to`.
-pub(crate) fn pack(from: u64, to: u64, plan: crate::weights::Pack) -> Launch {
-    let params = [to, from, u64::from(plan.cols)];
-    Launch::new("pack_u16", [plan.rows / 16, 1, 1], [32, 1, 1], &params)
+/// Packs `rows` of a weight, which lie row-major at `piece`.
+pub(crate) fn pack(upload: &WeightUpload, rows: std::ops::Range<u32>, piece: u64) -> Launch {
+    let params = [upload.address(), piece, u64::from(rows.start)];
+    Launch::new("pack_u16", [rows.len() as u32, 1, 1], [32, 1, 1], &params)
 }

@@ -155,3 +155,59 @@ impl From<DriverError> for OpenError {
         Self::Driver { what: error.to_string() }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use cudarc::driver::sys::CUresult;
+
+    use super::*;
+
+    fn driver_error(code: CUresult) -> DriverError {
+        DriverError { call: "cuInit", code }
+    }
+
+    #[test]
+    fn a_message_says_what_was_found_what_is_needed_and_the_way_out() {
+        let (have, need) = (Version { major: 12, minor: 4 }, Version { major: 13, minor: 0 });
+        assert_eq!(
+            OpenError::DriverTooOld { have, need }.to_string(),
+            "the driver supports CUDA 12.4, the kernels need 13.0; install a newer NVIDIA driver, \
+             or use the CPU"
+        );
+        let old = OpenError::DeviceTooOld { name: "Tesla T4".into(), have: (7, 5), need: (8, 0) };
+        assert_eq!(old.reason(), "Tesla T4 has compute capability 7.5, the kernels need 8.0");
+        let missing = OpenError::MissingSymbol { symbol: "cuGraphUpload", version: Some(have) };
+        assert_eq!(missing.reason(), "the driver for CUDA 12.4 lacks the function cuGraphUpload");
+        let beyond = OpenError::NoSuchDevice { ordinal: 3, num_devices: 1 };
+        assert_eq!(beyond.reason(), "there is no device 3: the driver finds 1, from 0 on");
+    }
+
+    #[test]
+    fn a_driver_without_a_device_is_no_failing_driver() {
+        let no_device = OpenError::from_init(driver_error(CUresult::CUDA_ERROR_NO_DEVICE));
+        assert_eq!(no_device, OpenError::NoDevice);
+        let stub = OpenError::from_init(driver_error(CUresult::CUDA_ERROR_STUB_LIBRARY));
+        let expected = "the CUDA driver does not start: cuInit returned \
+                        CUDA_ERROR_STUB_LIBRARY (34)";
+        assert_eq!(stub.reason(), expected);
+    }
+
+    #[test]
+    fn no_room_is_told_from_a_refusal() {
+        let making = |code| OpenError::making("a stream", Some(3 << 20))(driver_error(code));
+        let full = making(CUresult::CUDA_ERROR_OUT_OF_MEMORY);
+        assert_eq!(full.reason(), "too little device memory for a stream, 3 MiB are free");
+        let refused = making(CUresult::CUDA_ERROR_INVALID_VALUE);
+        let expected = "making a stream: cuInit returned CUDA_ERROR_INVALID_VALUE (1)";
+        assert_eq!(refused.reason(), expected);
+    }
+
+    #[test]
+    fn a_module_that_does_not_load_comes_with_the_compilers_words() {
+        let source = driver_error(CUresult::CUDA_ERROR_INVALID_PTX);
+        let error = OpenError::loading("norm")(LoadError { source, log: "line 7: what?".into() });
+        let expected = "the kernels do not load: norm: cuInit returned CUDA_ERROR_INVALID_PTX \
+                        (218)\nline 7: what?";
+        assert_eq!(error.reason(), expected);
+    }
+}

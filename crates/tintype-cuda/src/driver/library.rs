@@ -86,12 +86,12 @@ pub(super) fn load() -> Result<Version, OpenError> {
     if !unsafe { sys::is_culib_present() } {
         return Err(OpenError::NoDriver);
     }
-    require(&FIRST, None)?;
+    require(&FIRST, None, has)?;
     let have = version().map_err(OpenError::from_init)?;
     if have < MIN_DRIVER {
         return Err(OpenError::DriverTooOld { have, need: MIN_DRIVER });
     }
-    require(&SYMBOLS, Some(have))?;
+    require(&SYMBOLS, Some(have), has)?;
     // SAFETY: the symbol is there, and 0 is the only value that its argument may have.
     let code = unsafe { sys::cuInit(0) };
     DriverError::check("cuInit", code).map_err(OpenError::from_init)?;
@@ -107,7 +107,11 @@ fn version() -> Result<Version, DriverError> {
     Ok(Version { major: version / 1000, minor: version % 1000 / 10 })
 }
 
-fn require(symbols: &[&'static str], version: Option<Version>) -> Result<(), OpenError> {
+fn require(
+    symbols: &[&'static str],
+    version: Option<Version>,
+    has: impl Fn(&str) -> bool,
+) -> Result<(), OpenError> {
     let missing = symbols.iter().find(|symbol| !has(symbol));
     missing.map_or(Ok(()), |symbol| Err(OpenError::MissingSymbol { symbol, version }))
 }
@@ -149,6 +153,15 @@ mod tests {
     fn every_function_that_is_called_is_looked_for_first() {
         let looked_for = FIRST.iter().chain(&SYMBOLS).map(|&name| name.to_owned());
         assert_eq!(called(), looked_for.collect());
+    }
+
+    #[test]
+    fn the_first_function_that_is_missing_is_named() {
+        let version = Some(MIN_DRIVER);
+        assert_eq!(require(&SYMBOLS, version, |_| true), Ok(()));
+        let error = require(&SYMBOLS, version, |symbol| symbol < "cuGraph").unwrap_err();
+        let found = OpenError::MissingSymbol { symbol: "cuGraphDestroy", version };
+        assert_eq!(error, found);
     }
 
     /// The PTX that is built in asks for no newer driver than the probe does.

@@ -8,7 +8,7 @@ use super::work::Taken;
 use super::{NUM_SLOTS, Shared};
 use crate::driver::{CopyPart, DeviceBuffer, DriverError, Event, PinnedBuffer, Queue};
 use crate::launch::pack;
-use crate::weights::{CHUNK_BYTES, Chunk};
+use crate::weights::{CHUNK_BYTES, Chunk, WeightUpload};
 
 /// What a thread works with. Made when its first chunk comes: locking memory takes its time.
 pub(super) struct Worker<'a> {
@@ -55,9 +55,9 @@ impl<'a> Worker<'a> {
         self.next = (self.next + 1) % NUM_SLOTS;
         slot.copied.synchronize()?;
         // SAFETY: the event says that the last copy out of this buffer has run.
-        let bytes = unsafe { slot.pinned.bytes_mut(0..chunk.len()) };
+        let bytes = unsafe { slot.pinned.bytes_mut(0..chunk.bytes.len()) };
         taken.upload.read(&chunk, bytes);
-        slot.send(&chunk, &self.queue, self.shared)?;
+        slot.send(&taken.upload, &chunk, &self.queue, self.shared)?;
         Ok(slot.copied.record(&self.queue)?)
     }
 }
@@ -73,18 +73,27 @@ impl<'a> Slot<'a> {
     }
 
     /// Queues the copy of a chunk, and its packing.
-    fn send(&self, chunk: &Chunk, queue: &Queue, shared: &Shared) -> Result<()> {
-        let width = chunk.len();
-        let device = if chunk.pack.is_some() { self.strip } else { chunk.address };
+    fn send(
+        &self,
+        upload: &WeightUpload,
+        chunk: &Chunk,
+        queue: &Queue,
+        shared: &Shared,
+    ) -> Result<()> {
+        let width = chunk.bytes.len();
+        let device = match chunk.packed_rows {
+            Some(_) => self.strip,
+            None => upload.address() + chunk.bytes.start as u64,
+        };
         let part = CopyPart { host: 0, device, width, height: 1, pitch: width };
         // SAFETY: the destination is a part of a weight that no other chunk covers and that the
         // stream reads only behind the slot's event, or the slot's own strip, whose last reader is
         // in front in the same queue. The host bytes are next written behind the slot's event.
         unsafe { self.pinned.upload(&part, queue) }?;
-        if let Some(plan) = chunk.pack {
-            let launch = pack(self.strip, chunk.address, plan);
+        if let Some(rows) = &chunk.packed_rows {
+            let launch = pack(upload, rows.clone(), self.strip);
             // SAFETY: the kernel reads the strip, which this queue has just written, and writes
-            // the chunk's units of the weight, of the same size.
+            // the elements of these rows in the weight, which no other chunk has.
             unsafe { shared.kernels.launch(queue, &launch) }?;
             shared.kernels.count_launches(1);
         }
