@@ -1,8 +1,10 @@
 //! The kernels of one chip: loaded, resolved and compared with what the host passes them.
 
 use std::collections::HashMap;
+use std::panic::resume_unwind;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::thread::{self, ScopedJoinHandle};
 
 use tintype_kernels::{EntryPoint, Image};
 use tintype_ops::{Error, Result};
@@ -39,16 +41,14 @@ impl Kernels {
         images: &[Image],
     ) -> std::result::Result<Self, OpenError> {
         let mut kernels = HashMap::new();
-        let mut modules = Vec::with_capacity(images.len());
-        for image in images {
-            let module = load(context, chip, image)?;
+        let modules = load_all(context, chip, images)?;
+        for (module, image) in modules.iter().zip(images) {
             for entry in image.entry_points {
-                let kernel = Kernel::new(&module, chip, entry).map_err(|error| {
+                let kernel = Kernel::new(module, chip, entry).map_err(|error| {
                     OpenError::Kernels { what: format!("{}: {}: {error}", image.name, entry.name) }
                 })?;
                 kernels.insert(entry.name, kernel);
             }
-            modules.push(module);
         }
         Ok(Self { kernels, _modules: modules, num_launches: AtomicU64::new(0) })
     }
@@ -116,12 +116,34 @@ impl Kernel {
     }
 }
 
+/// Loads the images side by side: where they are compiled first, that takes long.
+fn load_all(
+    context: &Arc<Context>,
+    chip: Chip,
+    images: &[Image],
+) -> std::result::Result<Vec<Module>, OpenError> {
+    thread::scope(|scope| {
+        let start = |image| {
+            let load = move || load(context, chip, image);
+            thread::Builder::new().spawn_scoped(scope, load).map_err(|_| image)
+        };
+        let threads: Vec<_> = images.iter().map(start).collect();
+        let module = |thread: std::result::Result<ScopedJoinHandle<'_, _>, _>| match thread {
+            Ok(thread) => thread.join().unwrap_or_else(|panic| resume_unwind(panic)),
+            // The system gives no more threads; this one is left.
+            Err(image) => load(context, chip, image),
+        };
+        threads.into_iter().map(module).collect()
+    })
+}
+
 #[allow(unsafe_code)]
 fn load(
     context: &Arc<Context>,
     chip: Chip,
     image: &Image,
 ) -> std::result::Result<Module, OpenError> {
+    context.bind()?;
     let module = match image.cubin(chip.compute_capability) {
         // SAFETY: the assembler wrote it, and it was embedded whole.
         Some(cubin) => unsafe { Module::load_cubin(context, cubin) },

@@ -1,0 +1,168 @@
+//! Capture and replay: what is recorded, what runs, and that nothing spoils the stream.
+
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+
+use tintype_cuda::CudaStream;
+use tintype_ops::{DType, Enqueue, Error, Op, Stream, Tensor};
+
+use super::fake::{self, NO_BUFFER, read, tensor};
+
+const LEN: u32 = 1000;
+
+/// `sum += step`, several times.
+struct Sum {
+    sum: Tensor,
+    step: Tensor,
+}
+
+impl Sum {
+    fn new(stream: &mut CudaStream) -> Self {
+        let shape = (1, LEN, DType::F32);
+        let sum = tensor(stream, shape, &[0f32; LEN as usize]);
+        Self { sum, step: tensor(stream, shape, &[1f32; LEN as usize]) }
+    }
+
+    fn queue(&self, queue: &mut dyn Enqueue, times: usize) -> tintype_ops::Result<()> {
+        (0..times).try_for_each(|_| queue.enqueue(Op::Add { out: self.sum, x: self.step }))
+    }
+
+    /// The sum, which is the same everywhere.
+    fn value(&self, stream: &mut CudaStream) -> f32 {
+        let values = read::<f32>(stream, self.sum);
+        assert!(values.iter().all(|value| value == &values[0]));
+        values[0]
+    }
+}
+
+#[test]
+fn ops_run_when_they_are_queued() {
+    let mut stream = fake::stream();
+    let sum = Sum::new(&mut stream);
+    sum.queue(&mut stream, 3).unwrap();
+    assert_eq!(sum.value(&mut stream), 3.0);
+    let counters = stream.counters();
+    assert_eq!((counters.num_launches, counters.num_kernels), (3, 1));
+    assert!(counters.num_driver_calls > 3);
+}
+
+#[test]
+fn capture_runs_nothing_and_replay_runs_all_of_it() {
+    let mut stream = fake::stream();
+    let sum = Sum::new(&mut stream);
+    let graph = stream.capture(&mut |queue| sum.queue(queue, 5)).unwrap();
+    let exec = stream.instantiate(graph).unwrap();
+    stream.upload_graph(&exec).unwrap();
+    assert_eq!(sum.value(&mut stream), 0.0);
+    stream.replay(&exec).unwrap();
+    stream.replay(&exec).unwrap();
+    assert_eq!(sum.value(&mut stream), 10.0);
+    let info = stream.graph_info(&exec);
+    assert_eq!((info.num_ops, info.num_launches), (5, 5));
+    assert_eq!(stream.num_launches(&[Op::Add { out: sum.sum, x: sum.step }; 5]), 5);
+    assert_eq!(stream.counters().num_launches, 10);
+}
+
+#[test]
+fn replay_reads_what_the_addresses_hold_now() {
+    let mut stream = fake::stream();
+    let sum = Sum::new(&mut stream);
+    let graph = stream.capture(&mut |queue| sum.queue(queue, 1)).unwrap();
+    let exec = stream.instantiate(graph).unwrap();
+    stream.replay(&exec).unwrap();
+    stream.upload(sum.step, bytemuck::cast_slice(&[10f32; LEN as usize])).unwrap();
+    stream.replay(&exec).unwrap();
+    assert_eq!(sum.value(&mut stream), 11.0);
+}
+
+#[test]
+fn an_empty_capture_is_a_graph_that_does_nothing() {
+    let mut stream = fake::stream();
+    let graph = stream.capture(&mut |_| Ok(())).unwrap();
+    let exec = stream.instantiate(graph).unwrap();
+    stream.replay(&exec).unwrap();
+    stream.synchronize().unwrap();
+    assert_eq!(stream.graph_info(&exec).num_launches, 0);
+}
+
+#[test]
+fn an_error_while_recording_ends_the_capture() {
+    let mut stream = fake::stream();
+    let sum = Sum::new(&mut stream);
+    let error = stream.capture(&mut |queue| {
+        sum.queue(queue, 2)?;
+        Err(Error::CaptureUnsupported)
+    });
+    assert_eq!(error.err(), Some(Error::CaptureUnsupported));
+    sum.queue(&mut stream, 1).unwrap();
+    assert_eq!(sum.value(&mut stream), 1.0);
+}
+
+#[test]
+fn an_op_that_is_refused_leaves_no_graph_even_if_the_caller_carries_on() {
+    let mut stream = fake::stream();
+    let sum = Sum::new(&mut stream);
+    let elsewhere = Tensor { buffer: NO_BUFFER, ..sum.step };
+    let error = stream.capture(&mut |queue| {
+        let _ = queue.enqueue(Op::Add { out: sum.sum, x: elsewhere });
+        sum.queue(queue, 1)
+    });
+    assert!(matches!(error, Err(Error::OutOfBounds { .. })), "{error:?}");
+    sum.queue(&mut stream, 1).unwrap();
+    assert_eq!(sum.value(&mut stream), 1.0);
+}
+
+#[test]
+fn a_panic_while_recording_ends_the_capture() {
+    let mut stream = fake::stream();
+    let sum = Sum::new(&mut stream);
+    let panicked = catch_unwind(AssertUnwindSafe(|| {
+        stream.capture(&mut |queue| {
+            sum.queue(queue, 2)?;
+            resume_unwind(Box::new("stop"))
+        })
+    }));
+    assert!(panicked.is_err());
+    let graph = stream.capture(&mut |queue| sum.queue(queue, 2)).unwrap();
+    let exec = stream.instantiate(graph).unwrap();
+    stream.replay(&exec).unwrap();
+    assert_eq!(sum.value(&mut stream), 2.0);
+}
+
+#[test]
+fn a_graph_is_replayed_on_its_own_stream_only() {
+    let [mut stream, mut other] = [fake::stream(), fake::stream()];
+    let sum = Sum::new(&mut stream);
+    let graph = stream.capture(&mut |queue| sum.queue(queue, 1)).unwrap();
+    let exec = stream.instantiate(graph).unwrap();
+    let message = other.replay(&exec).unwrap_err().to_string();
+    assert!(message.contains("belongs to another stream"), "{message}");
+    assert_eq!(other.upload_graph(&exec).unwrap_err().to_string(), message);
+}
+
+#[test]
+fn a_graph_may_outlive_its_stream() {
+    let mut stream = fake::stream();
+    let sum = Sum::new(&mut stream);
+    let graph = stream.capture(&mut |queue| sum.queue(queue, 1)).unwrap();
+    let exec = stream.instantiate(graph).unwrap();
+    stream.replay(&exec).unwrap();
+    drop(stream);
+    drop(exec);
+    let mut stream = fake::stream();
+    let sum = Sum::new(&mut stream);
+    assert_eq!(sum.value(&mut stream), 0.0);
+}
+
+#[test]
+fn a_stream_works_on_whatever_thread_it_is() {
+    let mut stream = fake::stream();
+    let sum = Sum::new(&mut stream);
+    let graph = stream.capture(&mut |queue| sum.queue(queue, 1)).unwrap();
+    let exec = stream.instantiate(graph).unwrap();
+    let value = std::thread::spawn(move || {
+        stream.replay(&exec).unwrap();
+        sum.queue(&mut stream, 1).unwrap();
+        sum.value(&mut stream)
+    });
+    assert_eq!(value.join().unwrap(), 2.0);
+}
