@@ -26,9 +26,11 @@ __device__ __forceinline__ uint32_t dtype_bytes(uint32_t dtype) {
 }
 
 // What lies at an address of global memory. Going through the global window lets the compiler emit
-// `ld.global` and `st.global` in place of the slower generic forms.
+// `ld.global` and `st.global` in place of the slower generic forms. The empty statement hides where
+// the address comes from: where it can see that, nvcc 13.0 may not terminate.
 template <typename T>
 __device__ __forceinline__ T* global_pointer(uint64_t address) {
+    asm("" : "+l"(address));
     return static_cast<T*>(__cvta_global_to_generic(address));
 }
 
@@ -72,6 +74,11 @@ __device__ __forceinline__ uint4 pack8(const float (&x)[8]) {
 struct Row {
     char* data;
     uint32_t dtype;
+
+    // The elements from column `col` on.
+    __device__ __forceinline__ Row from(uint32_t col) const {
+        return Row{data + uint64_t(col) * dtype_bytes(dtype), dtype};
+    }
 
     __device__ __forceinline__ float load(uint32_t col) const {
         if (dtype == DTYPE_BF16) {
