@@ -1,6 +1,11 @@
 //! Launches: what to run, how, and what came of it.
 
-use crate::{Fault, FaultKind, Loaded, Memory};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
+
+use crate::exec::cluster::Cluster;
+use crate::exec::env::Env;
+use crate::{Fault, Loaded, Memory};
 
 /// One kernel launch.
 #[derive(Debug, Clone, Copy)]
@@ -61,9 +66,79 @@ pub struct Stats {
 /// # Errors
 /// The first fault found. Later launches have not run.
 pub fn run(memory: &Memory, launches: &[Launch<'_>], options: &Options) -> Result<Stats, Fault> {
-    let _ = (memory, options);
-    match launches.first() {
-        None => Ok(Stats::default()),
-        Some(l) => Err(Fault::new(FaultKind::InvalidLaunch, "cannot run yet").in_kernel(l.kernel)),
+    let mut stats = Stats::default();
+    for launch in launches {
+        let one = run_one(memory, launch, options).map_err(|f| f.in_kernel(launch.kernel))?;
+        stats.add(one);
+    }
+    Ok(stats)
+}
+
+fn run_one(memory: &Memory, launch: &Launch<'_>, options: &Options) -> Result<Stats, Fault> {
+    let env = Env::new(memory, launch, options)?;
+    let grid = Grid { env: &env, next: AtomicU64::new(0), outcome: Mutex::default() };
+    let threads = options.num_threads.unwrap_or_else(rayon::current_num_threads);
+    let workers = env.num_clusters().min(threads.max(1) as u64);
+    if workers == 1 {
+        grid.work();
+    } else {
+        rayon::scope(|scope| (0..workers).for_each(|_| scope.spawn(|_| grid.work())));
+    }
+    let outcome = grid.outcome.into_inner().unwrap_or_else(PoisonError::into_inner);
+    match outcome.fault {
+        Some((_, fault)) => Err(fault),
+        None => Ok(outcome.stats),
+    }
+}
+
+/// The clusters of a launch, which workers take one by one.
+struct Grid<'e> {
+    env: &'e Env<'e>,
+    next: AtomicU64,
+    outcome: Mutex<Outcome>,
+}
+
+/// What the workers have done.
+#[derive(Default)]
+struct Outcome {
+    stats: Stats,
+    /// The fault of the earliest cluster that had one, and its place in the order.
+    fault: Option<(u64, Fault)>,
+}
+
+impl Grid<'_> {
+    /// Runs clusters until none is left.
+    fn work(&self) {
+        let num_clusters = self.env.num_clusters();
+        let mut cluster = Cluster::new(self.env);
+        let mut fault = None;
+        loop {
+            let at = self.next.fetch_add(1, Ordering::Relaxed);
+            if at >= num_clusters {
+                break;
+            }
+            cluster.reset(self.env.order.permuted(at, num_clusters, 0));
+            if let Err(found) = cluster.run() {
+                // The others stop as well, at their next cluster.
+                self.next.store(num_clusters, Ordering::Relaxed);
+                fault = Some((at, found));
+                break;
+            }
+        }
+        let mut outcome = self.outcome.lock().unwrap_or_else(PoisonError::into_inner);
+        outcome.stats.add(cluster.stats);
+        let earlier =
+            |(at, _): &(u64, Fault)| outcome.fault.as_ref().is_none_or(|(other, _)| at < other);
+        if let Some(fault) = fault.filter(earlier) {
+            outcome.fault = Some(fault);
+        }
+    }
+}
+
+impl Stats {
+    fn add(&mut self, other: Self) {
+        self.warp_instructions += other.warp_instructions;
+        self.thread_instructions += other.thread_instructions;
+        self.num_blocks += other.num_blocks;
     }
 }

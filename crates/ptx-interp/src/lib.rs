@@ -2,8 +2,13 @@
 
 mod bulk;
 mod convert;
+mod exec;
 mod fault;
+mod float_math;
 mod half_math;
+mod instruction;
+mod lane_op;
+mod lanes;
 mod launch;
 mod ldmatrix;
 mod loaded;

@@ -57,9 +57,12 @@ pub struct Kernel {
     pub(crate) params: Vec<Param>,
     pub(crate) max_threads: Option<u32>,
     pub(crate) required_block: Option<[u32; 3]>,
+    pub(crate) required_cluster: Option<[u32; 3]>,
     pub(crate) shared_bytes: u32,
+    pub(crate) dynamic_shared_offset: u32,
     pub(crate) local_bytes: u32,
     pub(crate) num_registers: u32,
+    pub(crate) code: crate::instruction::Code,
 }
 
 /// Where one parameter lies in the parameter buffer of a launch.
@@ -97,6 +100,11 @@ impl Kernel {
     /// The only block that the kernel may be launched with (`.reqntid`), if it says.
     pub fn required_block(&self) -> Option<[u32; 3]> {
         self.required_block
+    }
+
+    /// The only cluster that the kernel may be launched with (`.reqnctapercluster`), if it says.
+    pub fn required_cluster(&self) -> Option<[u32; 3]> {
+        self.required_cluster
     }
 
     /// Bytes of static shared memory.

@@ -1,0 +1,137 @@
+//! Runs decoded kernels.
+//!
+//! A [`Cluster`](cluster::Cluster) runs its blocks warp by warp until all have exited. Within a
+//! warp, lanes at the same instruction form a fragment and run in lock-step; a branch splits a
+//! fragment, and fragments that meet again unite.
+
+pub(crate) mod atomic;
+pub(crate) mod barrier;
+pub(crate) mod clock;
+pub(crate) mod cluster;
+pub(crate) mod control;
+pub(crate) mod env;
+pub(crate) mod local;
+pub(crate) mod memory_access;
+pub(crate) mod order;
+pub(crate) mod shared;
+pub(crate) mod space;
+pub(crate) mod special;
+pub(crate) mod warp;
+pub(crate) mod warp_ops;
+
+use barrier::BlockState;
+use env::Env;
+use shared::Shared;
+use warp::Warp;
+
+use crate::instruction::{Instruction, Op};
+use crate::lanes::{Lane, Slot};
+use crate::{Fault, FaultKind, Stats};
+
+/// Runs one warp for a while.
+pub(crate) struct Executor<'a, 'e> {
+    pub(crate) env: &'e Env<'e>,
+    pub(crate) warp: &'a mut Warp,
+    pub(crate) block: &'a mut BlockState,
+    /// The shared memory of each block of the cluster.
+    pub(crate) shared: &'a mut [Shared],
+    /// Count of the synchronisations in the cluster.
+    pub(crate) tick: &'a mut u32,
+    pub(crate) stats: &'a mut Stats,
+    /// The lanes at the instruction, those that its guard switches off included.
+    pub(crate) mask: u32,
+    pub(crate) pc: u32,
+}
+
+/// What follows an instruction.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Flow {
+    /// The next instruction.
+    Next,
+    /// This one, in all lanes.
+    Jump(u32),
+    /// This one in the lanes of the mask, the next in the others.
+    Split(u32, u32),
+    /// Nothing in the active lanes.
+    Exit,
+    /// The instruction, later: the fragment waits in this state.
+    Wait(warp::State),
+}
+
+impl<'e> Executor<'_, 'e> {
+    /// Runs one instruction in the lanes of `active`, at least one.
+    fn execute(&mut self, instruction: &'e Instruction, active: u32) -> Result<Flow, Fault> {
+        match &instruction.op {
+            Op::Lanes(op) => op.run(&mut self.warp.registers, active),
+            Op::Special(op) => self.special(*op, active),
+            Op::Load(op) => self.load(op, active)?,
+            Op::Store(op) => self.store(op, active)?,
+            Op::Atomic(op) => self.atomic(op, active)?,
+            // Seen by other threads of the process: blocks on other cores are among them.
+            Op::Fence => std::sync::atomic::fence(std::sync::atomic::Ordering::SeqCst),
+            Op::Branch(target) => return Ok(self.branch(*target, active)),
+            Op::BranchIndexed(op) => return self.branch_indexed(op, active),
+            Op::Exit => return Ok(Flow::Exit),
+            Op::Trap => {
+                let lane = active.trailing_zeros();
+                let fault = Fault::new(FaultKind::Trap, "the kernel executed trap");
+                return Err(fault.in_lane(lane));
+            }
+            Op::Nop => {}
+            Op::Shuffle(op) => return self.shuffle(op, active),
+            Op::Vote(op) => return self.vote(op, active),
+            Op::Match(op) => return self.matching(op, active),
+            Op::Reduce(op) => return self.reduce(op, active),
+            Op::Elect(op) => return self.elect(op, active),
+            Op::ActiveMask(dst) => self.write(*dst, active, &[active; 32], !0),
+            Op::SyncWarp(mask) => return self.sync_warp(*mask, active),
+            Op::Barrier(op) => return self.barrier(op, active),
+        }
+        Ok(Flow::Next)
+    }
+
+    /// Writes a register in the active lanes.
+    pub(crate) fn write<T: Lane>(
+        &mut self,
+        slot: Slot<T>,
+        active: u32,
+        value: &T::Vector,
+        defined: u32,
+    ) {
+        self.warp.registers.set(slot, active, value, defined);
+    }
+
+    /// A register that must be defined in the active lanes, as what it holds has an effect.
+    pub(crate) fn read_defined<T: Lane>(
+        &self,
+        slot: Slot<T>,
+        active: u32,
+        what: &str,
+    ) -> Result<&T::Vector, Fault> {
+        self.check_defined(self.warp.registers.defined(slot), active, what)?;
+        Ok(self.warp.registers.get(slot))
+    }
+
+    /// Fails if an active lane is not in `defined`.
+    pub(crate) fn check_defined(&self, defined: u32, active: u32, what: &str) -> Result<(), Fault> {
+        match active & !defined {
+            0 => Ok(()),
+            missing => {
+                let message = format!("{what} depends on a value that nothing has written");
+                let fault = Fault::new(FaultKind::Uninitialized, message);
+                Err(fault.in_lane(missing.trailing_zeros()))
+            }
+        }
+    }
+}
+
+/// The lanes of a mask, ascending.
+pub(crate) fn lanes_of(mut mask: u32) -> impl Iterator<Item = usize> {
+    std::iter::from_fn(move || {
+        (mask != 0).then(|| {
+            let lane = mask.trailing_zeros() as usize;
+            mask &= mask - 1;
+            lane
+        })
+    })
+}

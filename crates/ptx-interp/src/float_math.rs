@@ -1,0 +1,55 @@
+//! Float arithmetic where Rust's differs from PTX's or is slow.
+
+/// `.ftz`, if set: subnormal numbers become zeros of the same sign.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Flush(pub(crate) bool);
+
+impl Flush {
+    #[inline(always)]
+    pub(crate) fn apply(self, value: f32) -> f32 {
+        if self.0 && value.abs() < f32::MIN_POSITIVE { 0f32.copysign(value) } else { value }
+    }
+}
+
+/// `a + b` in f64, rounded to odd: where the sum is not exact, its last bit is 1. Rounding it
+/// again, to f32, then gives what rounding the exact sum once would.
+#[inline(always)]
+pub(crate) fn add_to_odd(a: f64, b: f64) -> f64 {
+    let sum = a + b;
+    // What the sum lost, exactly (Knuth's two-sum); NaN where the sum is not finite.
+    let b_part = sum - a;
+    let error = (a - (sum - b_part)) + (b - b_part);
+    let bits = sum.to_bits();
+    let is_even = bits & 1 == 0;
+    let away = (error > 0.0) == (sum > 0.0);
+    let odd = if away { bits + 1 } else { bits.wrapping_sub(1) };
+    f64::from_bits(if is_even && (error > 0.0 || error < 0.0) { odd } else { bits })
+}
+
+/// `a * b + c` rounded once. The compiler turns it into vector code, which it cannot do with a
+/// call of the C library's function.
+#[inline(always)]
+pub(crate) fn fma(a: f32, b: f32, c: f32) -> f32 {
+    // The product has 48 significant bits: it is exact.
+    add_to_odd(f64::from(a) * f64::from(b), f64::from(c)) as f32
+}
+
+/// The lesser number: NaN only if both are, and -0 is less than +0.
+#[inline(always)]
+pub(crate) fn min(a: f32, b: f32) -> f32 {
+    let lesser = if a < b || (a == b && a.is_sign_negative()) { a } else { b };
+    if b.is_nan() { a } else { lesser }
+}
+
+/// [`min`] of f64.
+#[inline(always)]
+pub(crate) fn min_f64(a: f64, b: f64) -> f64 {
+    let lesser = if a < b || (a == b && a.is_sign_negative()) { a } else { b };
+    if b.is_nan() { a } else { lesser }
+}
+
+/// NaN if `a` or `b` is, else `value`.
+#[inline(always)]
+pub(crate) fn or_nan(a: f32, b: f32, value: f32) -> f32 {
+    if a.is_nan() || b.is_nan() { f32::from_bits(0x7fff_ffff) } else { value }
+}

@@ -1,0 +1,112 @@
+//! Decoded kernels: what the executor runs.
+//!
+//! # Adding an instruction
+//! One that computes each lane from registers alone needs only a line in a table of
+//! [`crate::parse`]: a closure. Any other has three parts:
+//!
+//! 1. a struct with its decoded operands and a method of
+//!    [`Executor`](crate::exec::Executor) that runs it, both in one file per family under `exec/`
+//!    (`exec/warp_ops.rs` is a short example);
+//! 2. a variant of [`Op`], and an arm in `Executor::execute` that calls the method;
+//! 3. a function in `parse/` that decodes it from a `Statement`, listed by its opcode in the
+//!    family's `TABLE`.
+//!
+//! Instructions that several lanes execute together call `Executor::gather` first.
+
+use crate::exec::atomic::Atomic;
+use crate::exec::barrier::Barrier;
+use crate::exec::memory_access::{Load, Store};
+use crate::exec::special::ReadSpecial;
+use crate::exec::warp_ops::{Elect, Match, Reduce, Shuffle, Vote};
+use crate::lane_op::LaneOp;
+use crate::lanes::{RegisterCounts, Slot};
+
+/// One decoded instruction.
+pub(crate) struct Instruction {
+    pub(crate) op: Op,
+    pub(crate) guard: Option<Guard>,
+    /// Line in the PTX text.
+    pub(crate) line: u32,
+}
+
+/// Runs the instruction only in lanes where the predicate holds (or does not).
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Guard {
+    pub(crate) predicate: Slot<bool>,
+    pub(crate) negated: bool,
+}
+
+/// What an instruction does. Large operand lists are boxed to keep the code compact.
+pub(crate) enum Op {
+    /// Arithmetic on registers, lane by lane.
+    Lanes(Box<dyn LaneOp>),
+    /// `mov` from a special register.
+    Special(ReadSpecial),
+    /// `ld`
+    Load(Box<Load>),
+    /// `st`
+    Store(Box<Store>),
+    /// `atom`, `red`
+    Atomic(Box<Atomic>),
+    /// `membar`, `fence`
+    Fence,
+    /// `bra`, to the index of an instruction.
+    Branch(u32),
+    /// `brx.idx`
+    BranchIndexed(Box<BranchIndexed>),
+    /// `ret`, `exit`
+    Exit,
+    /// `trap`
+    Trap,
+    /// A hint without effect here.
+    Nop,
+    /// `shfl.sync`
+    Shuffle(Box<Shuffle>),
+    /// `vote.sync`
+    Vote(Box<Vote>),
+    /// `match.sync`
+    Match(Box<Match>),
+    /// `redux.sync`
+    Reduce(Box<Reduce>),
+    /// `elect.sync`
+    Elect(Box<Elect>),
+    /// `activemask`
+    ActiveMask(Slot<u32>),
+    /// `bar.warp.sync`, with the register that holds the mask.
+    SyncWarp(Slot<u32>),
+    /// `bar`, `barrier`
+    Barrier(Box<Barrier>),
+}
+
+/// `brx.idx`: a branch through a table.
+pub(crate) struct BranchIndexed {
+    pub(crate) index: Slot<u32>,
+    pub(crate) targets: Vec<u32>,
+}
+
+/// The value of a register that instructions use as an immediate operand.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) enum Constant {
+    /// A number.
+    Value(u64),
+    /// The address of a variable of the module, plus an offset.
+    Global(usize, i64),
+    /// An offset behind the static shared memory; gone once the kernel is parsed.
+    DynamicShared(i64),
+}
+
+/// The code of one kernel.
+#[derive(Default)]
+pub(crate) struct Code {
+    /// Ends with an [`Op::Exit`].
+    pub(crate) instructions: Vec<Instruction>,
+    pub(crate) counts: RegisterCounts,
+    /// Registers that hold constants.
+    pub(crate) constants: Vec<(crate::lanes::Register, Constant)>,
+}
+
+impl std::fmt::Debug for Code {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} instructions, {:?}", self.instructions.len(), self.counts)
+    }
+}
