@@ -19,11 +19,12 @@ pub(crate) fn add_to_odd(a: f64, b: f64) -> f64 {
     // What the sum lost, exactly (Knuth's two-sum); NaN where the sum is not finite.
     let b_part = sum - a;
     let error = (a - (sum - b_part)) + (b - b_part);
+    // No branches: compilers make vector code of this.
     let bits = sum.to_bits();
-    let is_even = bits & 1 == 0;
-    let away = (error > 0.0) == (sum > 0.0);
-    let odd = if away { bits + 1 } else { bits.wrapping_sub(1) };
-    f64::from_bits(if is_even && (error > 0.0 || error < 0.0) { odd } else { bits })
+    let move_last_bit = u64::from(error.abs() > 0.0) & !bits;
+    let towards_zero = (error.to_bits() ^ bits) >> 63;
+    let moved = bits.wrapping_add(move_last_bit);
+    f64::from_bits(moved.wrapping_sub((move_last_bit & towards_zero) << 1))
 }
 
 /// `a * b + c` rounded once. The compiler turns it into vector code, which it cannot do with a

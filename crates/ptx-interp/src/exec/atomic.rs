@@ -25,8 +25,10 @@ pub(crate) struct Atomic {
 
 impl Executor<'_, '_> {
     /// `atom`, `red`
+    #[inline(never)]
     pub(super) fn atomic(&mut self, op: &Atomic, active: u32) -> Result<(), Fault> {
-        let addresses = self.addresses(&op.access, active)?;
+        let mut addresses = [0; 32];
+        self.addresses(&op.access, active, &mut addresses)?;
         let a = self.any_register(op.a, active)?;
         let b = op.b.map_or(Ok([0; 32]), |b| self.any_register(b, active))?;
         let mut old = [0; 32];

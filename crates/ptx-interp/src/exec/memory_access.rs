@@ -62,9 +62,11 @@ pub(crate) struct Lines {
 
 impl Executor<'_, '_> {
     /// `ld`
+    #[inline(never)]
     pub(super) fn load(&mut self, op: &Load, active: u32) -> Result<(), Fault> {
         let mut lines = Lines { words: [[0; 4]; 32], defined: [!0; 4] };
         self.read_lines(&op.access, active, &mut lines)?;
+        self.watch(&op.access, active, &op.dst)?;
         for (at, dst) in op.dst.iter().enumerate() {
             self.take_element(op.element, at as u32, *dst, active, &lines);
         }
@@ -106,6 +108,7 @@ impl Executor<'_, '_> {
     }
 
     /// `st`
+    #[inline(never)]
     pub(super) fn store(&mut self, op: &Store, active: u32) -> Result<(), Fault> {
         let mut lines = Lines { words: [[0; 4]; 32], defined: [!0; 4] };
         for (at, src) in op.src.iter().enumerate() {
@@ -141,19 +144,30 @@ impl Executor<'_, '_> {
     }
 
     /// The addresses of an access, in its state space or generic.
-    pub(super) fn addresses(&self, access: &Access, active: u32) -> Result<[u64; 32], Fault> {
+    #[inline]
+    pub(super) fn addresses(
+        &self,
+        access: &Access,
+        active: u32,
+        out: &mut [u64; 32],
+    ) -> Result<(), Fault> {
         let offset = access.offset as u64;
-        Ok(match access.base {
-            Base::None => [offset; 32],
+        match access.base {
+            Base::None => *out = [offset; 32],
             Base::Double(base) => {
                 let base = self.read_defined(base, active, "the address")?;
-                base.map(|base| base.wrapping_add(offset))
+                for (out, base) in out.iter_mut().zip(base) {
+                    *out = base.wrapping_add(offset);
+                }
             }
             Base::Word(base) => {
                 let base = self.read_defined(base, active, "the address")?;
-                base.map(|base| u64::from(base.wrapping_add(offset as u32)))
+                for (out, base) in out.iter_mut().zip(base) {
+                    *out = u64::from(base.wrapping_add(offset as u32));
+                }
             }
-        })
+        }
+        Ok(())
     }
 
     /// Reads the words of every active lane.
@@ -163,9 +177,20 @@ impl Executor<'_, '_> {
         active: u32,
         lines: &mut Lines,
     ) -> Result<(), Fault> {
-        let addresses = self.addresses(access, active)?;
+        let mut addresses = [0; 32];
+        self.addresses(access, active, &mut addresses)?;
+        let space = common_space(access.space, &addresses, active);
+        if space == Space::Global && !access.strong {
+            return match access.len {
+                16 => self.read_global::<16>(&addresses, active, lines),
+                8 => self.read_global::<8>(&addresses, active, lines),
+                4 => self.read_global::<4>(&addresses, active, lines),
+                2 => self.read_global::<2>(&addresses, active, lines),
+                _ => self.read_global::<1>(&addresses, active, lines),
+            };
+        }
         for lane in lanes_of(active) {
-            let (space, address) = locate(access.space, addresses[lane]);
+            let (space, address) = locate(space, addresses[lane]);
             let out = &mut lines.words[lane];
             let defined = match space {
                 Space::Global | Space::Generic => {
@@ -182,6 +207,36 @@ impl Executor<'_, '_> {
         Ok(())
     }
 
+    /// Reads `LEN` bytes of global memory in every active lane: the most frequent access.
+    fn read_global<const LEN: u32>(
+        &mut self,
+        addresses: &[u64; 32],
+        active: u32,
+        lines: &mut Lines,
+    ) -> Result<(), Fault> {
+        let env = self.env;
+        let hit = &mut self.warp.hit;
+        let mut allocation: Option<&Allocation> = None;
+        for lane in lanes_of(active) {
+            let address = addresses[lane];
+            let inside = |allocation: &&Allocation| {
+                address & u64::from(LEN - 1) == 0 && allocation.contains(address, u64::from(LEN))
+            };
+            let found = match allocation.filter(inside) {
+                Some(found) => found,
+                None => find(&env.table, hit, address, LEN)
+                    .map_err(|fault| fault.in_lane(lane as u32))?,
+            };
+            allocation = Some(found);
+            let offset = address.wrapping_sub(found.base) as usize;
+            let words = &found.words[offset / 4..offset / 4 + LEN.div_ceil(4) as usize];
+            read_words(LEN, offset % 4, &mut lines.words[lane], |i| {
+                words[i].load(Ordering::Relaxed)
+            });
+        }
+        Ok(())
+    }
+
     /// Writes the words of every active lane.
     pub(super) fn write_lines(
         &mut self,
@@ -189,7 +244,8 @@ impl Executor<'_, '_> {
         active: u32,
         lines: &Lines,
     ) -> Result<(), Fault> {
-        let addresses = self.addresses(access, active)?;
+        let mut addresses = [0; 32];
+        self.addresses(access, active, &mut addresses)?;
         let env = self.env;
         for lane in env.order.lanes {
             let lane = usize::from(lane);
@@ -201,7 +257,9 @@ impl Executor<'_, '_> {
             let defined = |i: usize| (lines.defined[i] >> lane & 1) << i;
             let defined = defined(0) | defined(1) | defined(2) | defined(3);
             let stored = match space {
-                Space::Global | Space::Generic => self.store_global(address, access, data, defined),
+                Space::Global | Space::Generic => {
+                    self.store_global(address, access, data, defined)
+                }
                 Space::Shared => self.store_shared(lane, address, access.len, data, defined),
                 Space::Local => self.warp.local.store(lane, address, access.len, data, defined),
                 Space::Param => {
@@ -343,9 +401,16 @@ fn read_words(len: u32, skip: usize, out: &mut [u32; 4], word: impl Fn(usize) ->
     }
 }
 
+/// The space of all active lanes, if generic addresses happen to lie in global memory.
+#[inline]
+fn common_space(space: Space, addresses: &[u64; 32], active: u32) -> Space {
+    let is_global = |lane: usize| Space::of(addresses[lane]).0 == Space::Global;
+    if space == Space::Generic && lanes_of(active).all(is_global) { Space::Global } else { space }
+}
+
 /// The state space of an address, and the address in it.
 #[inline(always)]
-fn locate(space: Space, address: u64) -> (Space, u64) {
+pub(super) fn locate(space: Space, address: u64) -> (Space, u64) {
     if space == Space::Generic { Space::of(address) } else { (space, address) }
 }
 

@@ -86,6 +86,7 @@ impl Special {
 
 impl Executor<'_, '_> {
     /// `mov` from a special register.
+    #[inline(never)]
     pub(super) fn special(&mut self, op: ReadSpecial, active: u32) {
         let mut values = [0u64; 32];
         for (lane, value) in values.iter_mut().enumerate() {
