@@ -8,6 +8,7 @@ use crate::ffi::{HostAddress, HostSpan};
 use crate::handle::Handle;
 use crate::operation::{Copy, Fill, Operation};
 use crate::stream::LEGACY;
+use crate::types::{DEVICE_MEMORY, HOST_MEMORY, Memcpy2d};
 
 /// Largest copy from pageable memory that is staged at the call ("API synchronization behavior" in
 /// the driver API's manual); a larger one blocks until the stream gets there.
@@ -127,6 +128,43 @@ impl Driver {
             let element: Arc<[u8]> = element.into();
             Ok(Operation::Fill(Fill { address, element, count: count as u64 }))
         })
+    }
+
+    /// `cuMemcpy2DAsync` between host and device, as a copy of each row. What it would be in a
+    /// graph, one node, is not modelled.
+    pub(crate) fn copy_rows(
+        &mut self,
+        copy: Memcpy2d,
+        stream: Handle,
+        caller: &Caller,
+    ) -> Result<()> {
+        let resolved = self.streams.resolve(stream, caller)?;
+        if self.streams.get(resolved).branch.is_some() {
+            let refused = |_: &mut Self| Code::NOT_SUPPORTED.err("2D copies in a capture");
+            return self.or_invalidate(resolved, refused);
+        }
+        let Memcpy2d { from, to, width, height } = copy;
+        if from.pitch < width || to.pitch < width {
+            return Code::INVALID_VALUE.err(format!("rows of {width} bytes overlap"));
+        }
+        for row in 0..height {
+            let from_offset = (from.y + row) * from.pitch + from.x_bytes;
+            let to_offset = (to.y + row) * to.pitch + to.x_bytes;
+            match (from.memory_type, to.memory_type) {
+                (HOST_MEMORY, DEVICE_MEMORY) => {
+                    let host = HostAddress(from.host.0 + from_offset);
+                    let device = to.device + to_offset as u64;
+                    self.copy_to_device(device, host, width, stream, Return::Early, caller)?;
+                }
+                (DEVICE_MEMORY, HOST_MEMORY) => {
+                    let host = HostAddress(to.host.0 + to_offset);
+                    let device = from.device + from_offset as u64;
+                    self.copy_to_host(host, device, width, stream, Return::Early, caller)?;
+                }
+                kinds => return Code::NOT_SUPPORTED.err(format!("a 2D copy between {kinds:?}")),
+            }
+        }
+        Ok(())
     }
 
     /// `cuMemcpyHtoD`.

@@ -3,7 +3,7 @@
 //! Enumerations cross the boundary as plain integers: a value that C should not pass is then an
 //! error like any other.
 
-use crate::ffi::{Extra, In, KernelParams};
+use crate::ffi::{Extra, HostAddress, In, KernelParams};
 use crate::handle::Handle;
 
 /// `CUlaunchConfig`.
@@ -91,6 +91,33 @@ pub(crate) struct UpdateResult {
     pub(crate) error_node: Handle,
     pub(crate) error_from_node: Handle,
 }
+
+/// `CUDA_MEMCPY2D`.
+#[derive(Clone, Copy)]
+#[repr(C)]
+pub(crate) struct Memcpy2d {
+    pub(crate) from: Memcpy2dSide,
+    pub(crate) to: Memcpy2dSide,
+    pub(crate) width: usize,
+    pub(crate) height: usize,
+}
+
+/// The fields of `CUDA_MEMCPY2D` for the source, and again for the destination.
+#[derive(Clone, Copy)]
+#[repr(C)]
+pub(crate) struct Memcpy2dSide {
+    pub(crate) x_bytes: usize,
+    pub(crate) y: usize,
+    pub(crate) memory_type: u32,
+    pub(crate) host: HostAddress,
+    pub(crate) device: u64,
+    pub(crate) array: Handle,
+    pub(crate) pitch: usize,
+}
+
+/// `CU_MEMORYTYPE_HOST` and `CU_MEMORYTYPE_DEVICE`.
+pub(crate) const HOST_MEMORY: u32 = 1;
+pub(crate) const DEVICE_MEMORY: u32 = 2;
 
 /// `CUmemLocation`.
 #[derive(Clone, Copy)]

@@ -6,6 +6,7 @@ use crate::error::{Code, Result};
 use crate::ffi::{HostAddress, In, Out, Untyped};
 use crate::handle::Handle;
 use crate::stream::LEGACY;
+use crate::types::{DEVICE_MEMORY, HOST_MEMORY, Memcpy2d};
 
 exports! {
     Context cuMemGetInfo_v2(free: Out<usize>, total: Out<usize>) |driver, _| {
@@ -58,6 +59,8 @@ exports! {
         |driver, caller| driver.copy_to_host(to, from, bytes, stream, Early, caller);
     Context cuMemcpyDtoDAsync_v2(to: u64, from: u64, bytes: usize, stream: Handle)
         |driver, caller| driver.copy_within(to, from, bytes, stream, caller);
+    Context cuMemcpy2DAsync_v2(copy: In<Memcpy2d>, stream: Handle)
+        |driver, caller| driver.copy_rows(copy.get()?, stream, caller);
 
     Context cuMemsetD8_v2(address: u64, value: u8, count: usize) |driver, caller| {
         driver.fill(address, &[value], count, LEGACY, caller)
@@ -96,10 +99,6 @@ exports! {
         Ok(())
     };
 }
-
-/// `CU_MEMORYTYPE_HOST` and `CU_MEMORYTYPE_DEVICE`.
-const HOST_MEMORY: u32 = 1;
-const DEVICE_MEMORY: u32 = 2;
 
 impl Driver {
     /// A `CUpointer_attribute` as the bytes of its type.
