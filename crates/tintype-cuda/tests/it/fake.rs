@@ -1,14 +1,10 @@
 //! Putting the fake driver in front of a real one, and running a test again in other circumstances.
 
-#![allow(unsafe_code)]
-
 use std::env;
-use std::ffi::{CString, c_char, c_int, c_void};
-use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::sync::Once;
 
+use cuda::FakeDriver;
 use tintype_cuda::{CudaStream, OpenError};
 use tintype_ops::{Buffer, DType, Stream, Tensor};
 
@@ -17,22 +13,11 @@ const LIBRARY: &str = "TINTYPE_TEST_LIBRARY";
 /// In the environment of every test that runs as a child.
 const CHILD: &str = "TINTYPE_TEST_CHILD";
 
-unsafe extern "C" {
-    fn dlopen(path: *const c_char, flags: c_int) -> *mut c_void;
-}
-
 /// Loads the fake driver: whoever looks for `libcuda.so` from now on gets it.
 fn load() {
-    static LOADED: Once = Once::new();
-    LOADED.call_once(|| {
-        let fake = || cuda::beside_executable().unwrap();
-        let path = env::var_os(LIBRARY).map_or_else(fake, PathBuf::from);
-        let path = CString::new(path.as_os_str().as_bytes()).unwrap();
-        const RTLD_NOW: c_int = 2;
-        // SAFETY: the path ends with a zero byte, and the library's initialisers do nothing.
-        let library = unsafe { dlopen(path.as_ptr(), RTLD_NOW) };
-        assert!(!library.is_null(), "{path:?} does not load");
-    });
+    let library = env::var_os(LIBRARY).map(PathBuf::from);
+    let loaded = library.map_or_else(FakeDriver::load, |path| FakeDriver::load_from(&path));
+    loaded.unwrap();
 }
 
 /// A stream on the fake device, or why there is none.
