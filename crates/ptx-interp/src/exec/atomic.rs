@@ -3,7 +3,8 @@
 use std::sync::atomic::Ordering;
 
 use super::Executor;
-use super::memory_access::{Access, find};
+use super::global::find;
+use super::memory_access::Access;
 use super::space::Space;
 use crate::lanes::{Kind, Register, Slot};
 use crate::{Fault, FaultKind};

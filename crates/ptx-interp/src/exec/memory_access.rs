@@ -1,13 +1,10 @@
 //! `ld` and `st` of every state space.
 
-use std::sync::atomic::Ordering;
-
 use super::shared::{Accessor, misaligned};
 use super::space::{self, Space};
 use super::{Executor, lanes_of};
 use crate::lanes::{Kind, Register, Slot};
-use crate::memory::{Allocation, Table};
-use crate::{Fault, FaultKind, MemoryError};
+use crate::{Fault, FaultKind};
 
 /// The address of an access and how much of it there is.
 #[derive(Debug, Clone, Copy)]
@@ -85,24 +82,30 @@ impl Executor<'_, '_> {
         let word = (at * bytes / 4) as usize;
         let defined = lines.defined[word];
         if let (4, Kind::Word) = (bytes, dst.kind) {
-            let value = std::array::from_fn(|lane| lines.words[lane][word]);
-            return self.write(Slot::<u32>::new(dst.index), active, &value, defined);
+            let mut values = [0; 32];
+            for (value, words) in values.iter_mut().zip(&lines.words) {
+                *value = words[word];
+            }
+            return self.write(Slot::<u32>::new(dst.index), active, &values, defined);
         }
         let shift = 64 - 8 * bytes.min(8);
         let skip = at * bytes % 4 * 8;
-        let values: [u64; 32] = std::array::from_fn(|lane| {
-            let words = &lines.words[lane];
+        let mut values = [0; 32];
+        for (value, words) in values.iter_mut().zip(&lines.words) {
             let high = if bytes == 8 { words[word + 1] } else { 0 };
-            let value = (u64::from(words[word]) | u64::from(high) << 32) >> skip << shift;
-            if signed { (value as i64 >> shift) as u64 } else { value >> shift }
-        });
+            let bits = (u64::from(words[word]) | u64::from(high) << 32) >> skip << shift;
+            *value = if signed { (bits as i64 >> shift) as u64 } else { bits >> shift };
+        }
         let defined = if bytes == 8 { defined & lines.defined[word + 1] } else { defined };
         match dst.slot::<u64>() {
             Some(dst) => self.write(dst, active, &values, defined),
             None => {
                 let mask = !0u32 >> (32 - dst.bits);
-                let values = values.map(|value| value as u32 & mask);
-                self.write(Slot::<u32>::new(dst.index), active, &values, defined);
+                let mut narrow = [0; 32];
+                for (narrow, value) in narrow.iter_mut().zip(&values) {
+                    *narrow = *value as u32 & mask;
+                }
+                self.write(Slot::<u32>::new(dst.index), active, &narrow, defined);
             }
         }
     }
@@ -181,13 +184,7 @@ impl Executor<'_, '_> {
         self.addresses(access, active, &mut addresses)?;
         let space = common_space(access.space, &addresses, active);
         if space == Space::Global && !access.strong {
-            return match access.len {
-                16 => self.read_global::<16>(&addresses, active, lines),
-                8 => self.read_global::<8>(&addresses, active, lines),
-                4 => self.read_global::<4>(&addresses, active, lines),
-                2 => self.read_global::<2>(&addresses, active, lines),
-                _ => self.read_global::<1>(&addresses, active, lines),
-            };
+            return self.read_global(access.len, &addresses, active, lines);
         }
         for lane in lanes_of(active) {
             let (space, address) = locate(space, addresses[lane]);
@@ -207,36 +204,6 @@ impl Executor<'_, '_> {
         Ok(())
     }
 
-    /// Reads `LEN` bytes of global memory in every active lane: the most frequent access.
-    fn read_global<const LEN: u32>(
-        &mut self,
-        addresses: &[u64; 32],
-        active: u32,
-        lines: &mut Lines,
-    ) -> Result<(), Fault> {
-        let env = self.env;
-        let hit = &mut self.warp.hit;
-        let mut allocation: Option<&Allocation> = None;
-        for lane in lanes_of(active) {
-            let address = addresses[lane];
-            let inside = |allocation: &&Allocation| {
-                address & u64::from(LEN - 1) == 0 && allocation.contains(address, u64::from(LEN))
-            };
-            let found = match allocation.filter(inside) {
-                Some(found) => found,
-                None => find(&env.table, hit, address, LEN)
-                    .map_err(|fault| fault.in_lane(lane as u32))?,
-            };
-            allocation = Some(found);
-            let offset = address.wrapping_sub(found.base) as usize;
-            let words = &found.words[offset / 4..offset / 4 + LEN.div_ceil(4) as usize];
-            read_words(LEN, offset % 4, &mut lines.words[lane], |i| {
-                words[i].load(Ordering::Relaxed)
-            });
-        }
-        Ok(())
-    }
-
     /// Writes the words of every active lane.
     pub(super) fn write_lines(
         &mut self,
@@ -246,13 +213,17 @@ impl Executor<'_, '_> {
     ) -> Result<(), Fault> {
         let mut addresses = [0; 32];
         self.addresses(access, active, &mut addresses)?;
+        let space = common_space(access.space, &addresses, active);
+        if space == Space::Global && !access.strong {
+            return self.write_global(access.len, &addresses, active, lines);
+        }
         let env = self.env;
         for lane in env.order.lanes {
             let lane = usize::from(lane);
             if active >> lane & 1 == 0 {
                 continue;
             }
-            let (space, address) = locate(access.space, addresses[lane]);
+            let (space, address) = locate(space, addresses[lane]);
             let data = &lines.words[lane];
             let defined = |i: usize| (lines.defined[i] >> lane & 1) << i;
             let defined = defined(0) | defined(1) | defined(2) | defined(3);
@@ -322,66 +293,11 @@ impl Executor<'_, '_> {
             Ok(address) => space::shared_at(address, own),
             Err(_) => (u32::MAX, 0),
         };
-        let who = Accessor {
-            clock: &self.warp.clock,
-            warp: (rank == own).then_some(self.warp.index),
-            lane: lane as u8,
-            warp_epoch: self.warp.epoch,
-            atomic,
-        };
-        match self.shared.get_mut(rank as usize) {
-            Some(shared) => Ok((shared, offset, who)),
-            None => {
-                let message = format!("shared address {address:#x} is in no block of the cluster");
-                Err(Fault::new(FaultKind::OutOfBounds, message))
-            }
+        if rank != own {
+            self.check_reachable(rank)?;
         }
-    }
-
-    #[inline(always)]
-    fn load_global(
-        &mut self,
-        address: u64,
-        access: &Access,
-        out: &mut [u32; 4],
-    ) -> Result<(), Fault> {
-        let env = self.env;
-        let allocation = find(&env.table, &mut self.warp.hit, address, access.len)?;
-        let offset = (address - allocation.base) as usize;
-        let _lock = (access.strong && access.len == 8).then(|| env.memory.lock(address));
-        let words = &allocation.words[offset / 4..];
-        read_words(access.len, offset % 4, out, |i| words[i].load(Ordering::Relaxed));
-        Ok(())
-    }
-
-    #[inline(always)]
-    fn store_global(
-        &mut self,
-        address: u64,
-        access: &Access,
-        data: &[u32; 4],
-        defined: u32,
-    ) -> Result<(), Fault> {
-        let env = self.env;
-        let allocation = find(&env.table, &mut self.warp.hit, address, access.len)?;
-        let num_words = access.len.div_ceil(4) as usize;
-        if !defined & ((1 << num_words) - 1) != 0 {
-            let message = format!("a value that nothing has written goes to {address:#x}");
-            return Err(Fault::new(FaultKind::Uninitialized, message));
-        }
-        let offset = (address - allocation.base) as usize;
-        if access.len < 4 {
-            let shift = offset % 4 * 8;
-            let mask = (!0u32 >> (32 - 8 * access.len)) << shift;
-            allocation.store_bits(offset / 4, mask, data[0] << shift);
-            return Ok(());
-        }
-        let _lock = (access.strong && access.len == 8).then(|| env.memory.lock(address));
-        let words = &allocation.words[offset / 4..offset / 4 + num_words];
-        for (word, data) in words.iter().zip(data) {
-            word.store(*data, Ordering::Relaxed);
-        }
-        Ok(())
+        let (shared, who) = self.shared_block(rank, lane, atomic);
+        Ok((shared, offset, who))
     }
 }
 
@@ -392,7 +308,7 @@ fn narrow(element: Element) -> u32 {
 
 /// Copies `len` bytes from the words that `word` gives; less than four begin at byte `skip`.
 #[inline(always)]
-fn read_words(len: u32, skip: usize, out: &mut [u32; 4], word: impl Fn(usize) -> u32) {
+pub(super) fn read_words(len: u32, skip: usize, out: &mut [u32; 4], word: impl Fn(usize) -> u32) {
     match len {
         16 => *out = std::array::from_fn(word),
         8 => (out[0], out[1]) = (word(0), word(1)),
@@ -412,43 +328,4 @@ fn common_space(space: Space, addresses: &[u64; 32], active: u32) -> Space {
 #[inline(always)]
 pub(super) fn locate(space: Space, address: u64) -> (Space, u64) {
     if space == Space::Generic { Space::of(address) } else { (space, address) }
-}
-
-/// The allocation that owns `len` bytes from a global address on; `hit` is where the last access
-/// found its own.
-#[inline(always)]
-pub(crate) fn find<'t>(
-    table: &'t Table,
-    hit: &mut usize,
-    address: u64,
-    len: u32,
-) -> Result<&'t Allocation, Fault> {
-    if !address.is_multiple_of(u64::from(len)) {
-        return Err(misaligned(address, len, "global"));
-    }
-    match table.get(*hit) {
-        Some(allocation) if allocation.contains(address, u64::from(len)) => Ok(allocation),
-        _ => find_again(table, hit, address, len),
-    }
-}
-
-fn find_again<'t>(
-    table: &'t Table,
-    hit: &mut usize,
-    address: u64,
-    len: u32,
-) -> Result<&'t Allocation, Fault> {
-    if let Some(index) = table.find(address)
-        && let Some(allocation) = table.get(index)
-        && allocation.contains(address, u64::from(len))
-    {
-        *hit = index;
-        return Ok(allocation);
-    }
-    let error = table.explain(address, u64::from(len));
-    let kind = match error {
-        MemoryError::Freed { .. } => FaultKind::UseAfterFree,
-        _ => FaultKind::OutOfBounds,
-    };
-    Err(Fault::new(kind, error.to_string()))
 }
