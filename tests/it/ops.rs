@@ -1,4 +1,4 @@
-//! Every op on every stream against the CPU backend, which has tests of its own against f64.
+//! Every op on CUDA against the CPU backend, which has tests of its own against f64.
 //!
 //! Sizes are small, since kernels may run on an interpreter, and odd ones are among them.
 

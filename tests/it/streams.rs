@@ -1,6 +1,10 @@
 //! The streams that backend-independent tests run on.
 
+use std::sync::LazyLock;
+
+use cuda::FakeDriver;
 use tintype_cpu::CpuStream;
+use tintype_cuda::CudaStream;
 use tintype_ops::{ReadProbe, Stream};
 
 /// A stream that a test can open for itself.
@@ -15,13 +19,38 @@ impl TestStream for CpuStream {
     }
 }
 
+/// On the fake driver, or on this machine's GPU with `TINTYPE_TEST_DEVICE=gpu`: one process has
+/// one driver.
+impl TestStream for CudaStream {
+    fn open() -> Self {
+        LazyLock::force(&FAKE_DRIVER);
+        Self::open(0).unwrap()
+    }
+}
+
+/// The fake driver, loaded before any other can be; `None` where tests run on a GPU.
+pub(crate) static FAKE_DRIVER: LazyLock<Option<FakeDriver>> = LazyLock::new(|| {
+    let is_gpu = std::env::var("TINTYPE_TEST_DEVICE").is_ok_and(|device| device == "gpu");
+    (!is_gpu).then(|| FakeDriver::load().unwrap())
+});
+
 /// Runs each test, a function that is generic over its stream, on every kind of stream there is.
 macro_rules! on_each_stream {
     ($($test:ident),* $(,)?) => {
         mod on_cpu {
             $(#[test] fn $test() { super::$test::<tintype_cpu::CpuStream>() })*
         }
+        $crate::streams::on_cuda! { $($test),* }
     };
 }
 
-pub(crate) use on_each_stream;
+/// Runs each test on CUDA alone: what it compares with is the CPU.
+macro_rules! on_cuda {
+    ($($test:ident),* $(,)?) => {
+        mod on_cuda {
+            $(#[test] fn $test() { super::$test::<tintype_cuda::CudaStream>() })*
+        }
+    };
+}
+
+pub(crate) use {on_cuda, on_each_stream};

@@ -65,6 +65,23 @@ pub(crate) enum Command {
     Bench(BenchArgs),
 }
 
+impl Command {
+    /// The device that it was given; `doctor` looks at all.
+    pub(crate) fn device(&self) -> DeviceChoice {
+        match self {
+            Self::Generate(args) => args.engine.device.device,
+            Self::Config(args) => args.engine.device.device,
+            Self::Graphs(args) => args.engine.device.device,
+            Self::Info(args) => args.device.device,
+            Self::Doctor(_) => DeviceChoice::Auto,
+            Self::Bench(args) => match &args.what {
+                BenchCommand::Latency(args) => args.engine.device.device,
+                BenchCommand::Start(args) => args.engine.device.device,
+            },
+        }
+    }
+}
+
 /// Flags of `tintype config`.
 #[derive(Debug, Args)]
 #[command(after_help = "Example:

@@ -4,6 +4,7 @@ use std::fmt;
 
 use anyhow::Result;
 use tintype_cpu::CpuStream;
+use tintype_cuda::{CudaStream, OpenError};
 use tintype_ops::{ReadProbe, Stream};
 
 use crate::args::{DeviceArgs, DeviceChoice};
@@ -14,14 +15,12 @@ use crate::console::Console;
 pub(crate) struct Unavailable {
     device: DeviceChoice,
     /// Why it cannot be used.
-    pub(crate) reason: &'static str,
-    /// What to do.
-    pub(crate) fix: &'static str,
+    pub(crate) error: OpenError,
 }
 
 impl fmt::Display for Unavailable {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "no device {}: {}; {}", self.device, self.reason, self.fix)
+        write!(f, "no device {}: {}", self.device, self.error)
     }
 }
 
@@ -43,19 +42,32 @@ pub(crate) fn with_stream<J: Job>(
     job: J,
 ) -> Result<J::Output> {
     match args.device {
-        DeviceChoice::Auto => {
-            let stream = cpu(args)?;
-            console.line(format_args!("device: {}", stream.device_info().name));
-            job.run(stream)
-        }
+        DeviceChoice::Auto => match CudaStream::open(0) {
+            Ok(stream) => {
+                console.line(format_args!("device: {}", stream.device_info().name));
+                job.run(stream)
+            }
+            Err(error) => {
+                let stream = cpu(args)?;
+                let name = stream.device_info().name;
+                console.line(format_args!("device: {name}, since {}", error.reason()));
+                job.run(stream)
+            }
+        },
         DeviceChoice::Cpu => job.run(cpu(args)?),
-        DeviceChoice::Cuda(_) => Err(Unavailable {
-            device: args.device,
-            reason: "this build has no CUDA backend yet",
-            fix: "use --device cpu",
-        }
-        .into()),
+        DeviceChoice::Cuda(ordinal) => match CudaStream::open(ordinal as usize) {
+            Ok(stream) => job.run(stream),
+            Err(error) => Err(Unavailable { device: args.device, error }.into()),
+        },
     }
+}
+
+/// Every device there might be: the CPU, each CUDA device, and `cuda:0` also where there is none,
+/// so that one learns why.
+pub(crate) fn candidates() -> Vec<DeviceChoice> {
+    let num_cuda = tintype_cuda::devices().map_or(1, |devices| devices.len().max(1));
+    let cuda = (0..num_cuda as u32).map(DeviceChoice::Cuda);
+    [DeviceChoice::Cpu].into_iter().chain(cuda).collect()
 }
 
 fn cpu(args: DeviceArgs) -> Result<CpuStream> {

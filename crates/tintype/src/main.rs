@@ -7,6 +7,7 @@ mod commands;
 mod console;
 mod demo;
 mod device;
+mod environment;
 mod exit;
 mod interrupt;
 mod output;
@@ -23,6 +24,7 @@ use crate::console::Console;
 fn main() -> ExitCode {
     let began = Instant::now();
     let cli = Cli::parse();
+    environment::prepare(cli.command.device());
     let console = Console::new(cli.messages);
     match commands::run(cli.command, began, &console) {
         Ok(()) => ExitCode::SUCCESS,

@@ -18,9 +18,12 @@ pub(crate) const FIXTURES: [(&str, f64); 8] = [
     ("qwen3moe-bf16", 2e-2),
 ];
 
-/// The path of a fixture.
+/// The path of a fixture: in the workspace, or where a test binary that was carried elsewhere is
+/// told they are.
 pub(crate) fn fixture(name: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures").join(name)
+    let folder = std::env::var_os("TINTYPE_TEST_FIXTURES")
+        .map_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures"), PathBuf::from);
+    folder.join(name)
 }
 
 /// One prompt and what follows from it.

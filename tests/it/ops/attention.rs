@@ -4,9 +4,9 @@ use tintype_ops::{AttentionMeta, Buffer, DType, KvCache, Op};
 
 use super::pair::{Pair, Rows};
 use super::{Dtypes, MIXES};
-use crate::streams::{TestStream, on_each_stream};
+use crate::streams::{TestStream, on_cuda};
 
-on_each_stream! {
+on_cuda! {
     decode_batches_agree,
     mixed_batches_agree,
     windows_agree,

@@ -4,9 +4,9 @@ use tintype_ops::{Epilogue, Norm, Op, Tensor, WeightRole};
 
 use super::pair::{Pair, Rows};
 use super::{Dtypes, MIXES};
-use crate::streams::{TestStream, on_each_stream};
+use crate::streams::{TestStream, on_cuda};
 
-on_each_stream! {
+on_cuda! {
     products_of_few_rows,
     products_of_many_rows,
     a_row_has_the_same_bits_whatever_stands_beside_it,

@@ -4,9 +4,9 @@ use tintype_ops::{DType, Op, WeightRole};
 
 use super::MIXES;
 use super::pair::{Pair, Rows};
-use crate::streams::{TestStream, on_each_stream};
+use crate::streams::{TestStream, on_cuda};
 
-on_each_stream! {
+on_cuda! {
     routes_agree,
     experts_agree,
 }

@@ -4,9 +4,9 @@ use tintype_ops::{Buffer, DType, KvCache, Norm, Op, WeightRole};
 
 use super::MIXES;
 use super::pair::{Pair, Rows};
-use crate::streams::{TestStream, on_each_stream};
+use crate::streams::{TestStream, on_cuda};
 
-on_each_stream! {
+on_cuda! {
     embeddings_are_rows_of_the_table,
     gathered_rows_are_the_rows_asked_for,
     norms_agree,

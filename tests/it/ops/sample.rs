@@ -4,9 +4,9 @@ use tintype_ops::sampling::SampleParams;
 use tintype_ops::{DType, Op};
 
 use super::pair::{Pair, Rows};
-use crate::streams::{TestStream, on_each_stream};
+use crate::streams::{TestStream, on_cuda};
 
-on_each_stream! {
+on_cuda! {
     seeds_draw_the_same_tokens,
     odd_logits_draw_the_same_tokens,
 }

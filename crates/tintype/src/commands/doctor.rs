@@ -4,9 +4,9 @@ use anyhow::Result;
 use serde::Serialize;
 use tintype_ops::{ReadProbe, Stream};
 
-use crate::args::{DeviceArgs, DeviceChoice, DoctorArgs};
+use crate::args::{DeviceArgs, DoctorArgs};
 use crate::console::Console;
-use crate::device::{Job, Unavailable, with_stream};
+use crate::device::{Job, Unavailable, candidates, with_stream};
 use crate::output::{bytes, print, print_json};
 
 /// The outcome; field names are those of `--json`.
@@ -42,9 +42,9 @@ struct Found {
 }
 
 pub(super) fn run(args: DoctorArgs, console: &Console) -> Result<()> {
-    let devices = [DeviceChoice::Cpu, DeviceChoice::Cuda(0)]
-        .map(|device| examine(DeviceArgs { device, threads: args.threads }, console));
-    let report = Report { version: env!("CARGO_PKG_VERSION"), devices: devices.into() };
+    let examine = |device| examine(DeviceArgs { device, threads: args.threads }, console);
+    let devices = candidates().into_iter().map(examine).collect();
+    let report = Report { version: env!("CARGO_PKG_VERSION"), devices };
     if args.json { print_json(&report) } else { print(&text(&report)) }
 }
 
@@ -61,8 +61,8 @@ fn examine(args: DeviceArgs, console: &Console) -> Device {
 
 fn missing(error: &anyhow::Error) -> Finding {
     match error.downcast_ref() {
-        Some(Unavailable { reason, fix, .. }) => {
-            Finding::Missing { reason: (*reason).into(), fix: (*fix).into() }
+        Some(Unavailable { error, .. }) => {
+            Finding::Missing { reason: error.reason(), fix: error.fix().into() }
         }
         None => Finding::Missing {
             reason: format!("{error:#}"),

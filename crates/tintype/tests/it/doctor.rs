@@ -16,7 +16,7 @@ fn the_cpu_is_found_and_what_is_missing_has_a_reason_and_a_fix() {
     assert!(cpu["free_bytes"].as_u64() > Some(0), "{cpu}");
     assert_eq!(keys(cuda), ["available", "device", "fix", "reason"]);
     assert_eq!(cuda["available"], false);
-    assert!(cuda["reason"].as_str().unwrap().contains("no CUDA backend"), "{cuda}");
+    assert!(cuda["reason"].as_str().unwrap().contains("finds no device"), "{cuda}");
 }
 
 #[test]
@@ -24,11 +24,5 @@ fn the_text_says_the_same() {
     let text = tintype(&["doctor"]).ok().stdout;
     assert!(text.contains("cpu: available"), "{text}");
     assert!(text.contains("cuda:0: not available"), "{text}");
-    assert!(text.contains("fix      use --device cpu"), "{text}");
-}
-
-#[test]
-fn a_device_that_is_missing_fails_the_run_with_1() {
-    tintype(&["generate", "-p", "1+1=", "--device", "cuda:0"])
-        .fails(1, &["cuda:0", "no CUDA backend", "--device cpu"]);
+    assert!(text.contains("fix      check nvidia-smi"), "{text}");
 }

@@ -4,6 +4,7 @@
 
 mod bench;
 mod config;
+mod cuda;
 mod doctor;
 mod errors;
 mod generate;

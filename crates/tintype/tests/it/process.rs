@@ -58,10 +58,18 @@ impl From<Output> for Run {
     }
 }
 
-/// The command, not yet started, with nothing on its stdin.
+/// The command, not yet started, with nothing on its stdin, on a machine that has a driver and no
+/// device, whatever this machine has.
 pub(crate) fn command(args: &[&str]) -> Command {
+    command_on(&[("FAKE_CUDA_NO_DEVICE", "1")], args)
+}
+
+/// The command on a machine with the fake driver, which takes its settings from `variables`.
+pub(crate) fn command_on(variables: &[(&str, &str)], args: &[&str]) -> Command {
+    let driver = cuda::beside_executable().unwrap();
     let mut command = Command::new(env!("CARGO_BIN_EXE_tintype"));
     command.args(args).stdin(Stdio::null());
+    command.env("LD_LIBRARY_PATH", driver.parent().unwrap()).envs(variables.iter().copied());
     command
 }
 
@@ -73,6 +81,11 @@ pub(crate) fn tintype(args: &[&str]) -> Run {
         command.args(["--num-kv-blocks", "64"]);
     }
     command.output().unwrap().into()
+}
+
+/// Runs the command to its end on a machine with the fake driver.
+pub(crate) fn tintype_on(variables: &[(&str, &str)], args: &[&str]) -> Run {
+    command_on(variables, args).output().unwrap().into()
 }
 
 /// The names of an object's fields, ascending.
