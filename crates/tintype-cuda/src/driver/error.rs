@@ -4,7 +4,7 @@ use cudarc::driver::sys::CUresult;
 
 /// A driver call that failed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{call} returned {code:?} ({}){}", *.code as u32, advice(*.code))]
+#[error("{call} returned {code:?} ({}){}", *.code as u32, self.advice())]
 pub(crate) struct DriverError {
     /// The function.
     pub(crate) call: &'static str,
@@ -29,6 +29,22 @@ impl DriverError {
     /// Whether the device can do nothing more in this process.
     pub(crate) fn is_fault(&self) -> bool {
         is_fault(self.code)
+    }
+
+    fn advice(&self) -> &'static str {
+        match (self.call, self.code) {
+            (_, code) if is_fault(code) => {
+                ": the device faulted and runs nothing more for this process; start it again"
+            }
+            ("cuMemHostAlloc", CUresult::CUDA_ERROR_OUT_OF_MEMORY) => {
+                ": the system has no memory that can be locked; close other programs, or raise \
+                 the limit (ulimit -l)"
+            }
+            (_, CUresult::CUDA_ERROR_OUT_OF_MEMORY) => {
+                ": out of device memory; close other programs that use the device, or ask for less"
+            }
+            _ => "",
+        }
     }
 }
 
@@ -58,18 +74,6 @@ fn is_fault(code: CUresult) -> bool {
             | CUDA_ERROR_DEVICE_UNAVAILABLE
             | CUDA_ERROR_UNKNOWN
     )
-}
-
-fn advice(code: CUresult) -> &'static str {
-    match code {
-        code if is_fault(code) => {
-            ": the device faulted and runs nothing more for this process; start it again"
-        }
-        CUresult::CUDA_ERROR_OUT_OF_MEMORY => {
-            ": out of device memory; close other programs that use the device, or ask for less"
-        }
-        _ => "",
-    }
 }
 
 #[cfg(test)]
