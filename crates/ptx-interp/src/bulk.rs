@@ -2,32 +2,13 @@
 //! `cp.async.bulk`.
 //!
 //! Such a copy may read and write at any time between its issue and the wait. Two things make
-//! wrong assumptions show. [`Landing`] moves a copy's bytes either at its issue or as late as is
-//! legal. And whenever they move, [`Marks`] keeps the words of shared memory that the copy reads or
-//! writes marked until its completion was waited for, so that touching them earlier is a fault in
-//! any order of execution.
+//! wrong assumptions show. Its bytes move either at its issue or as late as is legal, by seed. And
+//! whenever they move, the words of shared memory that the copy reads or writes stay marked until
+//! its completion was waited for, so that touching them earlier is a fault in any order.
 
 use std::collections::VecDeque;
 
-/// When a copy's bytes move.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Landing {
-    /// At the issue: shows a buffer refilled while its old contents are still needed.
-    Early,
-    /// Not before somebody waits: shows a missing wait.
-    Late,
-}
-
-impl Landing {
-    /// The choice for a copy: `random` is any number, the same for the same seed. `None`, for
-    /// program order, is late.
-    pub(crate) fn choose(random: Option<u64>) -> Self {
-        match random {
-            Some(random) if random % 2 == 1 => Self::Early,
-            _ => Self::Late,
-        }
-    }
-}
+use crate::lanes::Register;
 
 /// An address that a copy reads or writes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -107,17 +88,14 @@ impl Groups {
     }
 
     /// `wait_group.read n`: the copies that [`Groups::wait`] would take, which stay.
-    pub(crate) fn due_for_reading(&self, pending: usize) -> impl Iterator<Item = &Copy> {
+    pub(crate) fn due(&mut self, pending: usize) -> impl Iterator<Item = &mut Copy> {
         let due = self.committed.len().saturating_sub(pending);
-        self.committed.iter().take(due).flatten()
+        self.committed.iter_mut().take(due).flatten()
     }
 
-    /// Marks the copies that [`Groups::due_for_reading`] names as landed.
-    pub(crate) fn set_landed(&mut self, pending: usize) {
-        let due = self.committed.len().saturating_sub(pending);
-        for copy in self.committed.iter_mut().take(due).flatten() {
-            copy.landed = true;
-        }
+    /// All copies, committed or not.
+    pub(crate) fn all(&mut self) -> impl Iterator<Item = &mut Copy> {
+        self.committed.iter_mut().flatten().chain(&mut self.open)
     }
 
     /// `wait_all`, or the end of the thread: takes every copy, committed or not.
@@ -125,48 +103,6 @@ impl Groups {
         self.commit();
         self.wait(0)
     }
-}
-
-/// Marks on the 4-byte words of a block's shared memory.
-#[derive(Clone, Debug)]
-pub(crate) struct Marks {
-    words: Vec<u8>,
-}
-
-impl Marks {
-    /// A copy in flight writes the word.
-    pub(crate) const WRITTEN: u8 = 1;
-    /// A bulk copy in flight reads the word.
-    pub(crate) const READ: u8 = 2;
-    /// The word was the target of a bulk copy before: loads from it are watched for refills.
-    pub(crate) const SLOT: u8 = 4;
-    /// The word is part of an mbarrier object.
-    pub(crate) const MBARRIER: u8 = 8;
-
-    /// No mark on any of `bytes` bytes.
-    pub(crate) fn new(bytes: u32) -> Self {
-        Self { words: vec![0; bytes.div_ceil(4) as usize] }
-    }
-
-    /// All marks on the words that the range touches. The range lies in the memory.
-    #[inline]
-    pub(crate) fn of(&self, offset: u32, bytes: u32) -> u8 {
-        self.words[range(offset, bytes)].iter().fold(0, |all, mark| all | mark)
-    }
-
-    /// Adds `mark` to every word that the range touches.
-    pub(crate) fn set(&mut self, offset: u32, bytes: u32, mark: u8) {
-        self.words[range(offset, bytes)].iter_mut().for_each(|word| *word |= mark);
-    }
-
-    /// Takes `mark` from every word that the range touches.
-    pub(crate) fn clear(&mut self, offset: u32, bytes: u32, mark: u8) {
-        self.words[range(offset, bytes)].iter_mut().for_each(|word| *word &= !mark);
-    }
-}
-
-fn range(offset: u32, bytes: u32) -> std::ops::Range<usize> {
-    (offset / 4) as usize..(offset + bytes).div_ceil(4) as usize
 }
 
 /// Loads from bulk-copy slots whose results no instruction of the warp has used yet.
@@ -183,12 +119,20 @@ pub(crate) struct UnusedLoads {
 
 #[derive(Clone, Debug)]
 struct UnusedLoad {
-    registers: Vec<u32>,
-    /// Bytes per lane: block rank, offset and length of each lane that loaded.
-    ranges: Vec<(u32, u32, u32)>,
-    /// Lanes that nothing has ordered yet.
-    lanes: u32,
+    registers: Vec<Register>,
+    /// What each lane read that nothing has ordered yet.
+    pieces: Vec<Piece>,
     line: u32,
+}
+
+/// Bytes of shared memory that a lane read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Piece {
+    pub(crate) lane: u32,
+    /// Rank of the block in whose memory they lie.
+    pub(crate) rank: u32,
+    pub(crate) offset: u32,
+    pub(crate) bytes: u32,
 }
 
 impl UnusedLoads {
@@ -198,43 +142,45 @@ impl UnusedLoads {
         self.loads.is_empty()
     }
 
-    /// A load into `registers`; `ranges` are the (block rank, offset, bytes) read by `lanes`.
-    pub(crate) fn load(
-        &mut self,
-        registers: Vec<u32>,
-        ranges: Vec<(u32, u32, u32)>,
-        lanes: u32,
-        line: u32,
-    ) {
-        self.loads.push(UnusedLoad { registers, ranges, lanes, line });
+    /// A load of `pieces` into `registers`.
+    pub(crate) fn load(&mut self, registers: Vec<Register>, pieces: Vec<Piece>, line: u32) {
+        self.loads.push(UnusedLoad { registers, pieces, line });
     }
 
     /// An instruction reads or overwrites `register`.
-    pub(crate) fn touch(&mut self, register: u32) {
+    pub(crate) fn touch(&mut self, register: Register) {
         self.loads.retain(|load| !load.registers.contains(&register));
     }
 
-    /// `mov` copies `from` to `to`: the load is used when either is.
-    pub(crate) fn copy(&mut self, from: u32, to: u32) {
-        for load in self.loads.iter_mut().filter(|load| load.registers.contains(&from)) {
-            load.registers.push(to);
+    /// `mov` between `registers`: a load into one of them is used when any of them is.
+    pub(crate) fn rename(&mut self, registers: &[Register]) {
+        for load in &mut self.loads {
+            if registers.iter().any(|register| load.registers.contains(register)) {
+                load.registers.extend(registers);
+            }
         }
     }
 
     /// `lanes` executed something that orders their earlier loads before what follows.
     pub(crate) fn order(&mut self, lanes: u32) {
         for load in &mut self.loads {
-            load.lanes &= !lanes;
+            load.pieces.retain(|piece| lanes >> piece.lane & 1 == 0);
         }
-        self.loads.retain(|load| load.lanes != 0);
+        self.loads.retain(|load| !load.pieces.is_empty());
+    }
+
+    /// Forgets all loads.
+    pub(crate) fn clear(&mut self) {
+        self.loads.clear();
     }
 
     /// The PTX line of a load that reads any of the bytes and is not used yet.
     pub(crate) fn overlapping(&self, rank: u32, offset: u32, bytes: u32) -> Option<u32> {
-        let overlaps = |&(block, start, len): &(u32, u32, u32)| {
-            block == rank && start < offset + bytes && offset < start + len
+        let overlaps = |piece: &Piece| {
+            let Piece { offset: start, bytes: len, .. } = *piece;
+            piece.rank == rank && start < offset + bytes && offset < start + len
         };
-        self.loads.iter().find(|load| load.ranges.iter().any(overlaps)).map(|load| load.line)
+        self.loads.iter().find(|load| load.pieces.iter().any(overlaps)).map(|load| load.line)
     }
 }
 

@@ -4,15 +4,23 @@
 //! warp, lanes at the same instruction form a fragment and run in lock-step; a branch splits a
 //! fragment, and fragments that meet again unite.
 
+pub(crate) mod asynchronous;
 pub(crate) mod atomic;
 pub(crate) mod barrier;
 pub(crate) mod clock;
 pub(crate) mod cluster;
+pub(crate) mod cluster_barrier;
+pub(crate) mod cluster_state;
 pub(crate) mod control;
+pub(crate) mod copy_ops;
 pub(crate) mod env;
+pub(crate) mod global;
 pub(crate) mod local;
+pub(crate) mod matrix;
+pub(crate) mod mbarrier_ops;
 pub(crate) mod memory_access;
 pub(crate) mod order;
+pub(crate) mod refill;
 pub(crate) mod shared;
 pub(crate) mod space;
 pub(crate) mod special;
@@ -20,6 +28,7 @@ pub(crate) mod warp;
 pub(crate) mod warp_ops;
 
 use barrier::BlockState;
+use cluster_state::ClusterState;
 use env::Env;
 use shared::Shared;
 use warp::Warp;
@@ -35,6 +44,7 @@ pub(crate) struct Executor<'a, 'e> {
     pub(crate) block: &'a mut BlockState,
     /// The shared memory of each block of the cluster.
     pub(crate) shared: &'a mut [Shared],
+    pub(crate) cluster: &'a mut ClusterState,
     /// Count of the synchronisations in the cluster.
     pub(crate) tick: &'a mut u32,
     pub(crate) stats: &'a mut Stats,
@@ -60,6 +70,9 @@ pub(crate) enum Flow {
 
 impl<'e> Executor<'_, 'e> {
     /// Runs one instruction in the lanes of `active`, at least one.
+    ///
+    /// What the arms call is not inlined, so that arithmetic does not pay for the others' stack.
+    #[inline(always)]
     fn execute(&mut self, instruction: &'e Instruction, active: u32) -> Result<Flow, Fault> {
         match &instruction.op {
             Op::Lanes(op) => op.run(&mut self.warp.registers, active),
@@ -68,7 +81,12 @@ impl<'e> Executor<'_, 'e> {
             Op::Store(op) => self.store(op, active)?,
             Op::Atomic(op) => self.atomic(op, active)?,
             // Seen by other threads of the process: blocks on other cores are among them.
-            Op::Fence => std::sync::atomic::fence(std::sync::atomic::Ordering::SeqCst),
+            Op::Fence => {
+                self.warp.unused_loads.order(active);
+                std::sync::atomic::fence(std::sync::atomic::Ordering::SeqCst);
+            }
+            Op::FenceProxy => self.fence_proxy(active),
+            Op::FenceMbarrierInit => self.fence_mbarrier_init(),
             Op::Branch(target) => return Ok(self.branch(*target, active)),
             Op::BranchIndexed(op) => return self.branch_indexed(op, active),
             Op::Exit => return Ok(Flow::Exit),
@@ -86,6 +104,17 @@ impl<'e> Executor<'_, 'e> {
             Op::ActiveMask(dst) => self.write(*dst, active, &[active; 32], !0),
             Op::SyncWarp(mask) => return self.sync_warp(*mask, active),
             Op::Barrier(op) => return self.barrier(op, active),
+            Op::Multiply(op) => return self.multiply(op, active),
+            Op::LoadMatrices(op) => return self.load_matrices(op, active),
+            Op::StoreMatrices(op) => return self.store_matrices(op, active),
+            Op::StartCopy(op) => self.start_copy(op, active)?,
+            Op::CommitGroup { bulk } => self.commit_group(*bulk, active),
+            Op::WaitGroups(op) => self.wait_groups(*op, active)?,
+            Op::ArriveOnLanding(op) => self.arrive_on_landing(op, active)?,
+            Op::Mbarrier(op) => return self.mbarrier(op, active),
+            Op::ClusterSync(op) => return self.cluster_sync(*op, active),
+            Op::WaitForDependency => return Ok(self.wait_for_dependency()),
+            Op::LaunchDependents => return Ok(self.launch_dependents()),
         }
         Ok(Flow::Next)
     }

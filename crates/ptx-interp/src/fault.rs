@@ -80,6 +80,12 @@ impl Fault {
         self
     }
 
+    /// Adds the PTX line, unless it is known.
+    pub(crate) fn at_line(mut self, line: u32) -> Self {
+        self.0.line.get_or_insert(line);
+        self
+    }
+
     /// Adds the block, unless it is known.
     pub(crate) fn in_block(mut self, block: [u32; 3]) -> Self {
         self.0.block.get_or_insert(block);

@@ -15,11 +15,15 @@
 
 use crate::exec::atomic::Atomic;
 use crate::exec::barrier::Barrier;
+use crate::exec::cluster_barrier::ClusterSync;
+use crate::exec::copy_ops::{ArriveOnLanding, StartCopy, WaitGroups};
+use crate::exec::matrix::{MoveMatrices, Multiply};
+use crate::exec::mbarrier_ops::MbarrierOp;
 use crate::exec::memory_access::{Load, Store};
 use crate::exec::special::ReadSpecial;
 use crate::exec::warp_ops::{Elect, Match, Reduce, Shuffle, Vote};
 use crate::lane_op::LaneOp;
-use crate::lanes::{RegisterCounts, Slot};
+use crate::lanes::{Register, RegisterCounts, Slot};
 
 /// One decoded instruction.
 pub(crate) struct Instruction {
@@ -50,6 +54,10 @@ pub(crate) enum Op {
     Atomic(Box<Atomic>),
     /// `membar`, `fence`
     Fence,
+    /// `fence.proxy.async`
+    FenceProxy,
+    /// `fence.mbarrier_init`
+    FenceMbarrierInit,
     /// `bra`, to the index of an instruction.
     Branch(u32),
     /// `brx.idx`
@@ -76,6 +84,37 @@ pub(crate) enum Op {
     SyncWarp(Slot<u32>),
     /// `bar`, `barrier`
     Barrier(Box<Barrier>),
+    /// `mma.sync`
+    Multiply(Box<Multiply>),
+    /// `ldmatrix`
+    LoadMatrices(Box<MoveMatrices>),
+    /// `stmatrix`
+    StoreMatrices(Box<MoveMatrices>),
+    /// `cp.async`, `cp.async.bulk`
+    StartCopy(Box<StartCopy>),
+    /// `cp.async.commit_group`, `cp.async.bulk.commit_group`
+    CommitGroup {
+        bulk: bool,
+    },
+    /// `cp.async.wait_group` and its variants
+    WaitGroups(WaitGroups),
+    /// `cp.async.mbarrier.arrive`
+    ArriveOnLanding(Box<ArriveOnLanding>),
+    /// `mbarrier.*`
+    Mbarrier(Box<MbarrierOp>),
+    /// `barrier.cluster`
+    ClusterSync(ClusterSync),
+    /// `griddepcontrol.wait`
+    WaitForDependency,
+    /// `griddepcontrol.launch_dependents`
+    LaunchDependents,
+}
+
+impl Op {
+    /// Whether it starts a bulk copy.
+    pub(crate) fn is_bulk_copy(&self) -> bool {
+        matches!(self, Self::StartCopy(copy) if copy.kind.is_bulk())
+    }
 }
 
 /// `brx.idx`: a branch through a table.
@@ -95,14 +134,26 @@ pub(crate) enum Constant {
     DynamicShared(i64),
 }
 
+/// The registers, predicates excepted, that an instruction reads or writes.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Touched {
+    pub(crate) registers: Box<[Register]>,
+    /// `mov`: the registers hold the same afterwards, which counts as no use.
+    pub(crate) renames: bool,
+}
+
 /// The code of one kernel.
 #[derive(Default)]
 pub(crate) struct Code {
     /// Ends with an [`Op::Exit`].
     pub(crate) instructions: Vec<Instruction>,
+    /// The registers that each instruction reads or writes.
+    pub(crate) touched: Vec<Touched>,
+    /// Whether there are bulk copies: only then are loads watched until they are used.
+    pub(crate) has_bulk_copies: bool,
     pub(crate) counts: RegisterCounts,
     /// Registers that hold constants.
-    pub(crate) constants: Vec<(crate::lanes::Register, Constant)>,
+    pub(crate) constants: Vec<(Register, Constant)>,
 }
 
 impl std::fmt::Debug for Code {

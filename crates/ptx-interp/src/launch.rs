@@ -5,7 +5,7 @@ use std::sync::{Mutex, PoisonError};
 
 use crate::exec::cluster::Cluster;
 use crate::exec::env::Env;
-use crate::{Fault, Loaded, Memory};
+use crate::{Fault, Loaded, Memory, stream};
 
 /// One kernel launch.
 #[derive(Debug, Clone, Copy)]
@@ -67,19 +67,25 @@ pub struct Stats {
 /// The first fault found. Later launches have not run.
 pub fn run(memory: &Memory, launches: &[Launch<'_>], options: &Options) -> Result<Stats, Fault> {
     let mut stats = Stats::default();
-    for launch in launches {
-        let one = run_one(memory, launch, options).map_err(|f| f.in_kernel(launch.kernel))?;
-        stats.add(one);
+    for chain in launches.chunk_by(|_, next| next.programmatic) {
+        stats.add(match chain {
+            [launch] => {
+                let ran = Env::new(memory, launch, options)
+                    .and_then(|env| run_clusters(&env, 0, options));
+                ran.map_err(|fault| fault.in_kernel(launch.kernel))?
+            }
+            chain => stream::run_chain(memory, chain, options)?,
+        });
     }
     Ok(stats)
 }
 
-fn run_one(memory: &Memory, launch: &Launch<'_>, options: &Options) -> Result<Stats, Fault> {
-    let env = Env::new(memory, launch, options)?;
-    let grid = Grid { env: &env, next: AtomicU64::new(0), outcome: Mutex::default() };
+/// Runs the clusters of a launch from place `first` in its order on, each to its end.
+pub(crate) fn run_clusters(env: &Env<'_>, first: u64, options: &Options) -> Result<Stats, Fault> {
+    let grid = Grid { env, next: AtomicU64::new(first), outcome: Mutex::default() };
     let threads = options.num_threads.unwrap_or_else(rayon::current_num_threads);
-    let workers = env.num_clusters().min(threads.max(1) as u64);
-    if workers == 1 {
+    let workers = (env.num_clusters() - first).min(threads.max(1) as u64);
+    if workers <= 1 {
         grid.work();
     } else {
         rayon::scope(|scope| (0..workers).for_each(|_| scope.spawn(|_| grid.work())));
@@ -136,7 +142,7 @@ impl Grid<'_> {
 }
 
 impl Stats {
-    fn add(&mut self, other: Self) {
+    pub(crate) fn add(&mut self, other: Self) {
         self.warp_instructions += other.warp_instructions;
         self.thread_instructions += other.thread_instructions;
         self.num_blocks += other.num_blocks;

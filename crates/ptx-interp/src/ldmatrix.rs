@@ -9,16 +9,6 @@ use crate::mma::Fragment;
 /// Eight elements of a matrix, as they lie in memory.
 pub(crate) type Row = [u16; 8];
 
-/// The row that lies in 16 little-endian bytes.
-pub(crate) fn row_from_bytes(bytes: [u8; 16]) -> Row {
-    std::array::from_fn(|i| u16::from_le_bytes([bytes[2 * i], bytes[2 * i + 1]]))
-}
-
-/// A row's 16 little-endian bytes.
-pub(crate) fn row_to_bytes(row: Row) -> [u8; 16] {
-    std::array::from_fn(|i| row[i / 2].to_le_bytes()[i % 2])
-}
-
 /// What each lane gets of the matrix with these rows.
 pub(crate) fn load(rows: &[Row; 8], transposed: bool) -> Fragment {
     std::array::from_fn(|lane| {
@@ -78,7 +68,5 @@ mod tests {
         for transposed in [false, true] {
             assert_eq!(store(&load(&matrix(), transposed), transposed), matrix());
         }
-        assert_eq!(row_from_bytes(row_to_bytes(matrix()[3])), matrix()[3]);
-        assert_eq!(row_to_bytes(matrix()[1])[..4], [8, 0, 9, 0]);
     }
 }

@@ -17,6 +17,7 @@ mod memory;
 mod mma;
 mod module;
 mod parse;
+mod stream;
 
 pub use fault::{Fault, FaultKind};
 pub use launch::{Launch, Options, Stats, run};

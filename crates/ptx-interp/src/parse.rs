@@ -5,8 +5,10 @@
 //! error. How to add an instruction: see [`crate::instruction`].
 
 mod arithmetic;
+mod async_copy;
 mod barrier;
 mod body;
+mod cluster;
 mod compare;
 mod control;
 mod cursor;
@@ -14,6 +16,7 @@ mod float;
 mod lane_ops;
 mod lexer;
 mod logic;
+mod matrix;
 mod memory;
 mod module;
 mod moves;
@@ -36,11 +39,14 @@ type Table = [(&'static str, Decode)];
 
 const FAMILIES: &[&Table] = &[
     arithmetic::TABLE,
+    async_copy::TABLE,
     barrier::TABLE,
+    cluster::TABLE,
     compare::TABLE,
     control::TABLE,
     float::TABLE,
     logic::TABLE,
+    matrix::TABLE,
     memory::TABLE,
     moves::TABLE,
     warp_ops::TABLE,

@@ -1,6 +1,7 @@
-//! Groups, marks and unused loads, without an executor.
+//! Groups and unused loads, without an executor.
 
 use super::*;
+use crate::lanes::Kind;
 
 fn copy(line: u32) -> Copy {
     Copy {
@@ -48,61 +49,48 @@ fn waiting_for_the_reads_leaves_the_copies() {
     groups.commit();
     groups.issue(copy(2));
     groups.commit();
-    assert_eq!(groups.due_for_reading(1).count(), 1);
-    groups.set_landed(1);
+    groups.due(1).for_each(|copy| copy.landed = true);
     let landed: Vec<_> = groups.wait(0).iter().map(|copy| copy.landed).collect();
     assert_eq!(landed, [true, false]);
 }
 
-#[test]
-fn marks_cover_every_word_that_a_range_touches() {
-    let mut marks = Marks::new(64);
-    marks.set(6, 6, Marks::WRITTEN);
-    assert_eq!(marks.of(0, 4), 0);
-    assert_eq!(marks.of(4, 1), Marks::WRITTEN);
-    assert_eq!(marks.of(11, 1), Marks::WRITTEN);
-    assert_eq!(marks.of(12, 52), 0);
-    marks.set(8, 4, Marks::SLOT);
-    marks.clear(4, 8, Marks::WRITTEN);
-    assert_eq!(marks.of(0, 64), Marks::SLOT);
+fn register(index: u32) -> Register {
+    Register { kind: Kind::Word, bits: 32, index }
+}
+
+fn piece(lane: u32, offset: u32, bytes: u32) -> Piece {
+    Piece { lane, rank: 0, offset, bytes }
 }
 
 #[test]
 fn a_load_is_unused_until_one_of_its_registers_is_read() {
     let mut loads = UnusedLoads::default();
-    loads.load(vec![1, 2], vec![(0, 64, 16), (0, 80, 16)], 0b11, 7);
+    loads.load(vec![register(1), register(2)], vec![piece(0, 64, 16), piece(1, 80, 16)], 7);
     assert_eq!(loads.overlapping(0, 0, 64), None);
     assert_eq!(loads.overlapping(1, 64, 16), None, "another block");
     assert_eq!(loads.overlapping(0, 95, 1), Some(7));
-    loads.touch(3);
+    loads.touch(register(3));
     assert_eq!(loads.overlapping(0, 64, 16), Some(7));
-    loads.touch(2);
+    loads.touch(register(2));
     assert!(loads.is_empty());
 }
 
 #[test]
 fn a_copied_register_still_waits_for_a_use() {
     let mut loads = UnusedLoads::default();
-    loads.load(vec![1], vec![(0, 0, 4)], 1, 7);
-    loads.copy(1, 9);
+    loads.load(vec![register(1)], vec![piece(0, 0, 4)], 7);
+    loads.rename(&[register(9), register(1)]);
     assert!(!loads.is_empty());
-    loads.touch(9);
+    loads.touch(register(9));
     assert!(loads.is_empty());
 }
 
 #[test]
 fn ordering_one_lane_does_not_order_the_others() {
     let mut loads = UnusedLoads::default();
-    loads.load(vec![1], vec![(0, 0, 4), (0, 4, 4)], 0b11, 7);
+    loads.load(vec![register(1)], vec![piece(0, 0, 4), piece(1, 4, 4)], 7);
     loads.order(0b01);
-    assert_eq!(loads.overlapping(0, 4, 4), Some(7));
+    assert_eq!((loads.overlapping(0, 0, 4), loads.overlapping(0, 4, 4)), (None, Some(7)));
     loads.order(0b10);
     assert!(loads.is_empty());
-}
-
-#[test]
-fn program_order_lands_late_and_seeds_do_both() {
-    assert_eq!(Landing::choose(None), Landing::Late);
-    assert_eq!(Landing::choose(Some(2)), Landing::Late);
-    assert_eq!(Landing::choose(Some(3)), Landing::Early);
 }

@@ -15,6 +15,8 @@ pub(crate) struct Object {
     pub(crate) state: Mbarrier,
     /// Who initialised it: index of the warp in the cluster, and its stamp.
     pub(crate) initialised: (usize, u32),
+    /// Whether a fence made that visible to asynchronous copies.
+    pub(crate) is_announced: bool,
     /// What those know that arrived in this phase, and in the phases before.
     pub(crate) arriving: Vec<u32>,
     pub(crate) known: Vec<u32>,
@@ -22,7 +24,8 @@ pub(crate) struct Object {
 
 impl Object {
     pub(crate) fn new(state: Mbarrier, initialised: (usize, u32)) -> Self {
-        Self { state, initialised, arriving: Vec::new(), known: Vec::new() }
+        let (arriving, known) = (Vec::new(), Vec::new());
+        Self { state, initialised, is_announced: false, arriving, known }
     }
 
     /// Changes the state; if that completes a phase, those that wait learn what was known.
@@ -65,6 +68,8 @@ pub(crate) struct Asynchronous {
     pub(crate) events: u64,
     /// Tests of mbarriers that failed.
     failed_tests: u64,
+    /// The changes that had happened when waits last timed out.
+    timed_out_events: Option<u64>,
 }
 
 impl Asynchronous {
@@ -79,6 +84,7 @@ impl Asynchronous {
             mbarriers: BTreeMap::new(),
             events: 0,
             failed_tests: 0,
+            timed_out_events: None,
         }
     }
 
@@ -89,7 +95,7 @@ impl Asynchronous {
         self.groups.clear();
         self.bulk_groups.clear();
         self.mbarriers.clear();
-        (self.events, self.failed_tests) = (0, 0);
+        (self.events, self.failed_tests, self.timed_out_events) = (0, 0, None);
     }
 
     /// One of `num` choices; the first in program order.
@@ -127,6 +133,12 @@ impl Asynchronous {
             self.land_one(air)?;
         }
         Ok(())
+    }
+
+    /// Nobody can go on. Whether waits for mbarriers should time out, so that their threads can do
+    /// something else; not if nothing came of that the last time.
+    pub(crate) fn may_time_out(&mut self) -> bool {
+        self.timed_out_events.replace(self.events) != Some(self.events)
     }
 
     /// Lands one flight, the oldest in program order; whether there was any.
@@ -231,12 +243,17 @@ impl Air<'_> {
         })
     }
 
+    /// The source of a copy is read: it may be written again.
+    pub(crate) fn free_source(&mut self, copy: &Copy) {
+        if let Place::Shared { rank, offset } = copy.source {
+            self.shared[rank as usize].complete_read(offset, copy.source_bytes);
+        }
+    }
+
     /// Completes a copy: its bytes are there, its words are free, and `writer` wrote them.
     pub(crate) fn complete(&mut self, copy: &Copy, writer: Writer) -> Result<(), Fault> {
         self.move_bytes(&mut copy.clone())?;
-        if let Place::Shared { rank, offset } = copy.source {
-            self.shared[rank as usize].unmark_read(offset, copy.source_bytes);
-        }
+        self.free_source(copy);
         if let Place::Shared { rank, offset } = copy.destination {
             self.shared[rank as usize].complete_write(offset, copy.bytes, writer);
         }

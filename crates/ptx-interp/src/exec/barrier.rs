@@ -155,6 +155,7 @@ impl BarrierState {
 
 impl Executor<'_, '_> {
     /// `bar`, `barrier`
+    #[inline(never)]
     pub(super) fn barrier(&mut self, op: &Barrier, active: u32) -> Result<Flow, Fault> {
         let live = self.warp.live();
         if op.aligned
@@ -188,6 +189,7 @@ impl Executor<'_, '_> {
         barrier.arrived_of_warps += if active == live { 32 } else { active.count_ones() };
         barrier.holds += holds.count_ones();
         self.warp.clock.release(&mut barrier.known);
+        self.warp.unused_loads.order(active);
         if matches!(op.action, Action::Arrive) {
             *self.tick += 1;
             self.warp.clock.advance(*self.tick);

@@ -1,10 +1,13 @@
 //! A cluster of blocks, which runs as one: the unit that threads of the process take.
 
 use super::Executor;
+use super::asynchronous::Air;
 use super::barrier::BlockState;
+use super::cluster_state::{ClusterState, Dependency};
 use super::env::Env;
 use super::shared::Shared;
-use super::warp::{State, Warp};
+use super::warp::{Fragment, State, Warp};
+use crate::instruction::Op;
 use crate::{Fault, FaultKind, Stats};
 
 /// Instructions that a warp may run before the others of its cluster get their turn, so that it
@@ -16,8 +19,23 @@ pub(crate) struct Cluster<'e> {
     env: &'e Env<'e>,
     blocks: Vec<Block>,
     shared: Vec<Shared>,
+    state: ClusterState,
     tick: u32,
+    num_rounds: u64,
+    /// Instructions that `stats` counted before this cluster.
+    start: u64,
     pub(crate) stats: Stats,
+}
+
+/// How far a cluster came.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Pause {
+    /// All threads have exited.
+    Done,
+    /// It lets the next launch start.
+    AtTrigger,
+    /// It waits for the launch in front.
+    AtGridWait,
 }
 
 /// One thread block.
@@ -43,7 +61,10 @@ impl<'e> Cluster<'e> {
             env,
             shared: shared.collect(),
             blocks: ranks.map(block).collect(),
+            state: ClusterState::new(env),
             tick: 1,
+            num_rounds: 0,
+            start: 0,
             stats: Stats::default(),
         }
     }
@@ -62,24 +83,78 @@ impl<'e> Cluster<'e> {
             block.warps.iter_mut().for_each(|warp| warp.reset(self.env));
             shared.reset();
         }
-        self.tick = 1;
+        self.state.reset(index);
+        (self.tick, self.num_rounds, self.start) = (1, 0, self.stats.warp_instructions);
     }
 
-    /// Runs until all threads have exited.
-    pub(crate) fn run(&mut self) -> Result<(), Fault> {
-        let start = self.stats.warp_instructions;
-        let mut round = 0;
+    /// Runs until all threads have exited, or until what is left waits for other launches.
+    pub(crate) fn run(&mut self) -> Result<Pause, Fault> {
         while self.blocks.iter().any(|block| block.state.live_threads > 0) {
-            if !self.round(round)? {
-                return Err(self.deadlock());
+            if !self.round(self.num_rounds)?
+                && let Some(pause) = self.stall()?
+            {
+                return Ok(pause);
             }
-            round += 1;
-            if self.stats.warp_instructions - start > self.env.max_steps {
+            self.num_rounds += 1;
+            if self.stats.warp_instructions - self.start > self.env.max_steps {
                 return Err(self.runaway());
             }
         }
+        self.state.asynchronous.finish()?;
         self.stats.num_blocks += self.blocks.len() as u64;
-        Ok(())
+        Ok(Pause::Done)
+    }
+
+    /// Sets what the neighbours in the stream allow and want, and lets go on who waited for it.
+    pub(crate) fn set_dependency(&mut self, dependency: Dependency) {
+        self.state.dependency = dependency;
+        for warp in self.blocks.iter_mut().flat_map(|block| &mut block.warps) {
+            if dependency.is_met {
+                warp.wake(State::AtGridWait);
+            }
+            if !dependency.stop_at_trigger {
+                warp.wake(State::AtTrigger);
+            }
+        }
+    }
+
+    /// Whether every block has executed `griddepcontrol.launch_dependents` or exited.
+    pub(crate) fn has_triggered(&self) -> bool {
+        let all = !0 >> (32 - self.blocks.len());
+        self.state.triggered | self.state.exited == all
+    }
+
+    /// No warp can go on. Lets the next thing happen that can: a copy lands, a wait times out; or
+    /// says for which other launch the cluster waits.
+    fn stall(&mut self) -> Result<Option<Pause>, Fault> {
+        if self.any_in(State::AtTrigger) {
+            return Ok(Some(Pause::AtTrigger));
+        }
+        if self.land_one()? {
+            return Ok(None);
+        }
+        if self.any_in(State::Polling) && self.state.asynchronous.may_time_out() {
+            for warp in self.blocks.iter_mut().flat_map(|block| &mut block.warps) {
+                warp.timed_out = warp.fragments.iter().any(|f| f.state == State::Polling);
+                warp.retry(State::Polling);
+            }
+            return Ok(None);
+        }
+        if self.any_in(State::AtGridWait) {
+            let mut air = Air { env: self.env, shared: &mut self.shared, tick: &mut self.tick };
+            self.state.asynchronous.move_groups(&mut air)?;
+            return Ok(Some(Pause::AtGridWait));
+        }
+        Err(self.deadlock())
+    }
+
+    fn land_one(&mut self) -> Result<bool, Fault> {
+        let mut air = Air { env: self.env, shared: &mut self.shared, tick: &mut self.tick };
+        self.state.asynchronous.land_one(&mut air)
+    }
+
+    fn any_in(&self, state: State) -> bool {
+        self.waiting().any(|(_, warp)| warp.fragments.iter().any(|f| f.state == state))
     }
 
     /// Gives every warp a turn; whether any did anything.
@@ -97,24 +172,29 @@ impl<'e> Cluster<'e> {
             let Block { state, warps } = &mut self.blocks[block];
             progress |= state.open_barriers(warps, self.env.code, &mut self.tick);
         }
-        Ok(progress)
+        let warps = self.blocks.iter_mut().flat_map(|block| &mut block.warps);
+        Ok(progress | self.state.barrier.open(warps))
     }
 
     /// Runs one warp for a while; whether it did anything.
     fn turn(&mut self, block: usize, warp: usize) -> Result<bool, Fault> {
+        let index = self.blocks[block].state.index;
+        self.executor(block, warp).run(TURN).map_err(|fault| fault.in_block(index))
+    }
+
+    fn executor(&mut self, block: usize, warp: usize) -> Executor<'_, 'e> {
         let Block { state, warps } = &mut self.blocks[block];
-        let index = state.index;
-        let mut executor = Executor {
+        Executor {
             env: self.env,
             warp: &mut warps[warp],
             block: state,
             shared: &mut self.shared,
+            cluster: &mut self.state,
             tick: &mut self.tick,
             stats: &mut self.stats,
             mask: 0,
             pc: 0,
-        };
-        executor.run(TURN).map_err(|fault| fault.in_block(index))
+        }
     }
 
     /// All warps that have not exited, with their blocks.
@@ -125,30 +205,52 @@ impl<'e> Cluster<'e> {
     }
 
     /// Nobody can go on: says who waits where, and for what.
-    fn deadlock(&self) -> Fault {
+    fn deadlock(&mut self) -> Fault {
         let mut kind = FaultKind::Deadlock;
         let (mut message, mut place) = ("nothing can go on:".to_owned(), None);
-        for (block, warp) in self.waiting() {
-            for fragment in &warp.fragments {
-                let line = self.env.code.instructions[fragment.pc as usize].line;
-                let what = match fragment.state {
-                    State::AtBarrier(id) => block.state.describe(id),
-                    _ => {
-                        kind = FaultKind::DivergentSync;
-                        "lanes that are elsewhere or not converged".to_owned()
-                    }
-                };
-                place.get_or_insert((block.state.index, warp.index, line));
-                let (index, warp, mask) = (block.state.index, warp.index, fragment.mask);
-                message += &format!(
-                    " block {index:?} warp {warp} lanes {mask:#010x} wait in line {line} for {what};"
-                );
-            }
+        for (block, warp, fragment) in self.fragments() {
+            let line = self.env.code.instructions[fragment.pc as usize].line;
+            let what = self.reason(block, warp, fragment).unwrap_or_else(|| {
+                kind = FaultKind::DivergentSync;
+                "lanes that are elsewhere or not converged".to_owned()
+            });
+            let index = self.blocks[block].state.index;
+            place.get_or_insert((index, warp as u32, line));
+            let mask = fragment.mask;
+            message += &format!(
+                " block {index:?} warp {warp} lanes {mask:#010x} wait in line {line} for {what};"
+            );
         }
         let fault = Fault::new(kind, message.trim_end_matches(';'));
         match place {
             Some((block, warp, line)) => fault.at(warp, line).in_block(block),
             None => fault,
+        }
+    }
+
+    /// All fragments, with their blocks and warps.
+    fn fragments(&self) -> Vec<(usize, usize, Fragment)> {
+        let mut fragments = Vec::new();
+        for (at, block) in self.blocks.iter().enumerate() {
+            for (warp, Warp { fragments: own, .. }) in block.warps.iter().enumerate() {
+                fragments.extend(own.iter().map(|fragment| (at, warp, *fragment)));
+            }
+        }
+        fragments
+    }
+
+    /// For what a fragment waits; `None` if for lanes of its own warp.
+    fn reason(&mut self, block: usize, warp: usize, fragment: Fragment) -> Option<String> {
+        match fragment.state {
+            State::AtBarrier(id) => Some(self.blocks[block].state.describe(id)),
+            State::AtClusterBarrier => Some("the cluster barrier".to_owned()),
+            State::Polling => match &self.env.code.instructions[fragment.pc as usize].op {
+                Op::Mbarrier(op) => {
+                    Some(self.executor(block, warp).describe_wait(op, fragment.mask))
+                }
+                _ => None,
+            },
+            _ => None,
         }
     }
 

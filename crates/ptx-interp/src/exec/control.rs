@@ -9,6 +9,9 @@ impl Executor<'_, '_> {
     /// Runs the warp until none of its fragments can go on, or for about `budget` instructions.
     /// Returns whether it did anything.
     pub(crate) fn run(&mut self, budget: u64) -> Result<bool, Fault> {
+        if self.warp.polled_events != self.cluster.asynchronous.events {
+            self.warp.retry(State::Polling);
+        }
         let mut left = budget;
         while left > 0 {
             let before = self.stats.warp_instructions;
@@ -37,7 +40,12 @@ impl Executor<'_, '_> {
             count += 1;
             let flow = match self.guarded(instruction.guard) {
                 Ok(0) => Ok((Flow::Next, 0)),
-                Ok(active) => self.execute(instruction, active).map(|flow| (flow, active)),
+                Ok(active) => {
+                    if !self.warp.unused_loads.is_empty() {
+                        self.touch_registers();
+                    }
+                    self.execute(instruction, active).map(|flow| (flow, active))
+                }
                 Err(fault) => Err(fault),
             };
             match flow.map_err(|fault| fault.at(self.warp.index, instruction.line))? {
@@ -45,7 +53,7 @@ impl Executor<'_, '_> {
                 (Flow::Jump(target), _) => self.pc = target,
                 (flow, active) => {
                     // It will run once the lanes are together.
-                    count -= u64::from(flow == Flow::Wait(State::Converging));
+                    count -= u64::from(matches!(flow, Flow::Wait(State::Converging)));
                     self.leave(at, flow, active);
                     break;
                 }
@@ -84,6 +92,9 @@ impl Executor<'_, '_> {
             Flow::Wait(state) => (pc, state),
             Flow::Exit => {
                 self.block.live_threads -= active.count_ones();
+                if self.block.live_threads == 0 {
+                    self.cluster.exited |= 1 << self.block.rank;
+                }
                 *fragment = Fragment { pc: pc + 1, mask: rest, state: State::Ready };
                 if rest == 0 {
                     self.warp.fragments.remove(at);
@@ -103,6 +114,7 @@ impl Executor<'_, '_> {
     }
 
     /// `brx.idx`; where lanes want different targets, the first lane's go first.
+    #[inline(never)]
     pub(super) fn branch_indexed(
         &mut self,
         op: &BranchIndexed,

@@ -1,6 +1,6 @@
 //! `cp.async` and `cp.async.bulk`.
 
-use super::asynchronous::{Air, Object};
+use super::asynchronous::{Air, Asynchronous};
 use super::memory_access::{Access, locate};
 use super::shared::Writer;
 use super::space::Space;
@@ -52,7 +52,8 @@ pub(crate) struct ArriveOnLanding {
 }
 
 impl CopyKind {
-    fn is_bulk(&self) -> bool {
+    /// Whether it goes through the asynchronous proxy.
+    pub(crate) fn is_bulk(&self) -> bool {
         !matches!(self, Self::Async)
     }
 }
@@ -60,8 +61,8 @@ impl CopyKind {
 impl<'e> Executor<'_, 'e> {
     /// `cp.async`, `cp.async.bulk`
     pub(super) fn start_copy(&mut self, op: &StartCopy, active: u32) -> Result<(), Fault> {
-        let destinations = self.addresses(&op.destination, active)?;
-        let sources = self.addresses(&op.source, active)?;
+        let destinations = self.all_addresses(&op.destination, active)?;
+        let sources = self.all_addresses(&op.source, active)?;
         let mbarriers = match &op.kind {
             CopyKind::BulkMbarrier(access) => Some(self.places(access, active)?),
             _ => None,
@@ -136,12 +137,12 @@ impl<'e> Executor<'_, 'e> {
             }
         }
         if let Place::Shared { rank, offset } = copy.source {
-            let (shared, who) = self.shared_block(rank, lane);
+            let (shared, who) = self.shared_block(rank, lane, false);
             shared.start_read(&who, offset, copy.source_bytes)?;
         }
         if let Place::Shared { rank, offset } = copy.destination {
             self.check_refill(rank, offset, copy.bytes, bulk)?;
-            let (shared, who) = self.shared_block(rank, lane);
+            let (shared, who) = self.shared_block(rank, lane, false);
             shared.start_write(&who, offset, copy.bytes, bulk)?;
         }
         Ok(())
@@ -151,9 +152,10 @@ impl<'e> Executor<'_, 'e> {
         if !address.is_multiple_of(u64::from(align)) {
             return Err(super::shared::misaligned(address, align, "global"));
         }
-        self.env.memory.read(address, &mut vec![0; bytes as usize]).map_err(|error| {
-            Fault::new(FaultKind::OutOfBounds, error.to_string())
-        })
+        self.env
+            .memory
+            .read(address, &mut vec![0; bytes as usize])
+            .map_err(|error| Fault::new(FaultKind::OutOfBounds, error.to_string()))
     }
 
     /// Fails if loads of the warp from the bytes are not used yet.
@@ -204,8 +206,9 @@ impl<'e> Executor<'_, 'e> {
 
     /// Fails if the copy unit may not see the mbarrier initialised.
     fn check_announced(&mut self, place: (u32, u32)) -> Result<(), Fault> {
-        let (warp, stamp) = self.cluster.asynchronous.mbarrier(place)?.initialised;
-        if self.warp.clock.is_fenced(warp, stamp) {
+        let object = self.cluster.asynchronous.mbarrier(place)?;
+        let (warp, stamp) = object.initialised;
+        if object.is_announced || self.warp.clock.is_fenced(warp, stamp) {
             return Ok(());
         }
         let message = format!(
@@ -226,7 +229,7 @@ impl<'e> Executor<'_, 'e> {
         self.warp.clock.id() as u32 * 32 + lane as u32
     }
 
-    fn air(&mut self) -> (Air<'_>, &mut super::asynchronous::Asynchronous) {
+    fn air(&mut self) -> (Air<'_>, &mut Asynchronous) {
         let air = Air { env: self.env, shared: self.shared, tick: self.tick };
         (air, &mut self.cluster.asynchronous)
     }
@@ -279,7 +282,10 @@ impl<'e> Executor<'_, 'e> {
         let pending = op.pending.unwrap_or(0) as usize;
         let (mut air, asynchronous) = self.air();
         let Some(groups) = asynchronous.bulk_groups.get_mut(&thread) else { return Ok(()) };
-        groups.due(pending).try_for_each(|copy| air.release_source(copy))?;
+        for copy in groups.due(pending) {
+            air.move_bytes(copy)?;
+            air.free_source(copy);
+        }
         if !op.read {
             groups.wait(pending);
         }

@@ -97,13 +97,20 @@ impl Executor<'_, '_> {
 
     /// Block rank and offset of the shared memory to which each active lane points.
     pub(super) fn places(&self, access: &Access, active: u32) -> Result<[(u32, u32); 32], Fault> {
-        let addresses = self.addresses(access, active)?;
+        let addresses = self.all_addresses(access, active)?;
         let mut places = [(0, 0); 32];
         for lane in lanes_of(active) {
             let place = self.place(access.space, addresses[lane]);
             places[lane] = place.map_err(|fault| fault.in_lane(lane as u32))?;
         }
         Ok(places)
+    }
+
+    /// The addresses of an access, in its state space or generic.
+    pub(super) fn all_addresses(&self, access: &Access, active: u32) -> Result<[u64; 32], Fault> {
+        let mut addresses = [0; 32];
+        self.addresses(access, active, &mut addresses)?;
+        Ok(addresses)
     }
 
     fn place(&self, space: Space, address: u64) -> Result<(u32, u32), Fault> {
@@ -226,6 +233,7 @@ impl Executor<'_, '_> {
         if done == 0 && wait.may_suspend && !timed_out {
             // A time-out now and then: callers have to loop.
             if self.cluster.asynchronous.choose(4) != 3 {
+                self.warp.polled_events = self.cluster.asynchronous.events;
                 return Ok(Flow::Wait(State::Polling));
             }
         }
@@ -243,12 +251,7 @@ impl Executor<'_, '_> {
         Ok(Flow::Next)
     }
 
-    fn is_complete(
-        &mut self,
-        phase: Phase,
-        place: (u32, u32),
-        lane: usize,
-    ) -> Result<bool, Fault> {
+    fn is_complete(&mut self, phase: Phase, place: (u32, u32), lane: usize) -> Result<bool, Fault> {
         let phase = match phase {
             Phase::Token(token) => {
                 Ok(Token(self.read_defined(token, 1 << lane, "an mbarrier")?[lane]))
@@ -270,7 +273,9 @@ impl Executor<'_, '_> {
     /// What a fragment that polls waits for, for the report of a deadlock.
     pub(super) fn describe_wait(&self, op: &MbarrierOp, mask: u32) -> String {
         let lane = mask.trailing_zeros() as usize;
-        let Ok(places) = self.places(&op.access, 1 << lane) else { return "an mbarrier".to_owned() };
+        let Ok(places) = self.places(&op.access, 1 << lane) else {
+            return "an mbarrier".to_owned();
+        };
         let (rank, offset) = places[lane];
         let Some(object) = self.cluster.asynchronous.mbarriers.get(&(rank, offset)) else {
             return format!("the mbarrier at shared byte {offset}, which is gone");

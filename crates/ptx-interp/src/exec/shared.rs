@@ -5,6 +5,10 @@
 //! synchronisation) lies between them. A cell remembers the latest writer, and the readers of one
 //! stamp: precise where whole blocks synchronise, else it may miss a race but never invents one.
 
+mod copies;
+
+pub(crate) use copies::Writer;
+
 use super::clock::Clock;
 use crate::{Fault, FaultKind};
 
@@ -37,7 +41,7 @@ struct Cell {
     /// Index in the cluster, plus 1, of a warp of another block that read.
     remote_reader: u16,
     writer_lane: u8,
-    /// Bytes that anything ever wrote, one bit each.
+    /// Bytes that anything ever wrote, one bit each; above them marks of asynchronous copies.
     defined: u8,
     /// Bytes of the latest write and of the latest reads.
     written: u8,
@@ -83,6 +87,9 @@ impl Shared {
         let mut defined = true;
         for (i, out) in out.iter_mut().enumerate().take(len.div_ceil(4) as usize) {
             let cell = &mut self.cells[first + i];
+            if cell.defined & copies::WATCHED != 0 {
+                cell.check_marks(false, offset, len)?;
+            }
             if cell.write_stamp > who.clock.floor() {
                 cell.check_read(who, bytes).map_err(|race| race.fault(offset, len, who))?;
             }
@@ -115,6 +122,9 @@ impl Shared {
         let bytes = byte_mask(offset, len);
         for (i, data) in data.iter().enumerate().take(len.div_ceil(4) as usize) {
             let cell = &mut self.cells[first + i];
+            if cell.defined & copies::WATCHED != 0 {
+                cell.check_marks(true, offset, len)?;
+            }
             if cell.write_stamp.max(cell.read_stamp) > who.clock.floor() {
                 cell.check_write(who, bytes, self.first_warp)
                     .map_err(|race| race.fault(offset, len, who))?;
@@ -261,6 +271,14 @@ impl Race {
     fn fault(&self, offset: u32, len: u32, who: &Accessor<'_>) -> Fault {
         let verb = |reads| if reads { "reads" } else { "writes" };
         let (own, earlier) = (who.clock.id(), verb(self.other_reads));
+        if !who.clock.is_warp(self.other) {
+            let message = format!(
+                "warp {own} {} shared bytes {offset}..+{len}, which an asynchronous copy writes: \
+                 the warp has not waited for its mbarrier",
+                verb(self.reads)
+            );
+            return Fault::new(FaultKind::MissingWait, message);
+        }
         let other = match self.other {
             other if other == own => format!("another lane of it {earlier}"),
             other => format!("warp {other} {earlier}"),

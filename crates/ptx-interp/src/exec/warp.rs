@@ -3,6 +3,7 @@
 use super::clock::Clock;
 use super::env::Env;
 use super::local::Local;
+use crate::bulk::UnusedLoads;
 use crate::lanes::{Kind, Registers, Slot};
 
 /// Lanes that are at the same instruction.
@@ -22,6 +23,14 @@ pub(crate) enum State {
     Converging,
     /// It waits at a barrier of the block, which moves it on.
     AtBarrier(u32),
+    /// It waits for an mbarrier and looks again after something happened at one.
+    Polling,
+    /// It waits at the cluster barrier and looks again when that opens.
+    AtClusterBarrier,
+    /// It stopped so that the next launch starts first.
+    AtTrigger,
+    /// It waits for the launch in front.
+    AtGridWait,
 }
 
 /// One warp.
@@ -38,6 +47,14 @@ pub(crate) struct Warp {
     pub(crate) fragments: Vec<Fragment>,
     /// The allocation that was accessed last.
     pub(crate) hit: usize,
+    /// Lanes that have arrived at the cluster barrier in even and in odd phases, and not waited.
+    pub(crate) arrived: [u32; 2],
+    /// Loads from memory that bulk copies fill, until their values are used.
+    pub(crate) unused_loads: UnusedLoads,
+    /// Changes of mbarriers that had happened when a fragment began to poll.
+    pub(crate) polled_events: u64,
+    /// The next wait for an mbarrier returns, whatever it finds.
+    pub(crate) timed_out: bool,
     /// Grows when a fragment used up its time, so that others get theirs.
     pub(crate) turn: usize,
 }
@@ -55,6 +72,10 @@ impl Warp {
             epoch: 0,
             fragments: Vec::new(),
             hit: 0,
+            arrived: [0; 2],
+            unused_loads: UnusedLoads::default(),
+            polled_events: 0,
+            timed_out: false,
             turn: 0,
         }
     }
@@ -73,6 +94,9 @@ impl Warp {
         self.clock.reset();
         self.epoch = 0;
         self.turn = 0;
+        self.arrived = [0; 2];
+        self.unused_loads.clear();
+        self.timed_out = false;
         let threads = env.threads_per_block() - 32 * self.index;
         let mask = if threads >= 32 { !0 } else { (1 << threads) - 1 };
         self.fragments.clear();
@@ -120,6 +144,13 @@ impl Warp {
         let here = self.fragments[at].pc;
         let others = self.fragments.iter().filter(|f| f.state == State::Ready && f.pc > here);
         others.map(|f| f.pc).min().unwrap_or(u32::MAX)
+    }
+
+    /// Lets the fragments that wait in `state` look again.
+    pub(crate) fn retry(&mut self, state: State) {
+        for fragment in self.fragments.iter_mut().filter(|f| f.state == state) {
+            fragment.state = State::Ready;
+        }
     }
 
     /// Moves the fragments that wait in `state` past their instruction.

@@ -19,6 +19,9 @@ fn bar<'a>(body: &mut Body<'a, '_>, s: &mut Statement<'a>) -> Decoded {
 
 fn barrier<'a>(body: &mut Body<'a, '_>, s: &mut Statement<'a>) -> Decoded {
     let aligned = s.modifiers.take("aligned");
+    if s.modifiers.take("cluster") {
+        return super::cluster::cluster_barrier(s, aligned);
+    }
     any(body, s, aligned)
 }
 

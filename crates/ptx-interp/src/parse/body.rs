@@ -8,7 +8,7 @@ use super::module::ModuleScope;
 use super::statement::{Statement, Type};
 use super::variable::Variable;
 use crate::ParseError;
-use crate::instruction::{Code, Constant, Guard, Instruction, Op};
+use crate::instruction::{Code, Constant, Guard, Instruction, Op, Touched};
 use crate::lanes::{Kind, Register, RegisterCounts};
 
 /// A kernel while it is parsed.
@@ -20,6 +20,9 @@ pub(crate) struct Body<'a, 'm> {
     pub(super) counts: RegisterCounts,
     pub(super) constants: HashMap<(Kind, Constant), Register>,
     instructions: Vec<Instruction>,
+    /// The registers that each instruction touches, and those of the one being decoded.
+    touched: Vec<Touched>,
+    named: Vec<Register>,
     /// Guard and line of the instruction being decoded.
     guard: Option<Guard>,
     line: u32,
@@ -93,6 +96,8 @@ impl<'a, 'm> Body<'a, 'm> {
             counts: RegisterCounts::default(),
             constants: HashMap::new(),
             instructions: Vec::new(),
+            touched: Vec::new(),
+            named: Vec::new(),
             guard: None,
             line: cursor.line(),
             targets: Vec::new(),
@@ -198,6 +203,12 @@ impl<'a, 'm> Body<'a, 'm> {
 
     /// The register called `name` in the innermost scope that declares it.
     pub(super) fn register(&mut self, name: &'a str) -> Option<Register> {
+        let register = self.find_register(name);
+        self.named.extend(register.filter(|register| register.kind != Kind::Predicate));
+        register
+    }
+
+    fn find_register(&mut self, name: &'a str) -> Option<Register> {
         for at in (0..self.open.len()).rev() {
             let scope = self.open[at];
             if let Some(register) = self.scopes[scope].registers.get(name) {
@@ -246,6 +257,7 @@ impl<'a, 'm> Body<'a, 'm> {
 
     fn instruction(&mut self, statement: &mut Statement<'a>) -> Result<(), String> {
         let decode = super::decoder(statement.opcode).ok_or("unknown instruction")?;
+        let first = self.instructions.len();
         self.guard = match statement.guard {
             None => None,
             Some(guard) => {
@@ -258,6 +270,11 @@ impl<'a, 'm> Body<'a, 'm> {
         let op = decode(self, statement)?;
         statement.modifiers.finish()?;
         self.emit(op);
+        self.touched.resize_with(self.instructions.len(), Touched::default);
+        self.touched[first] = Touched {
+            registers: std::mem::take(&mut self.named).into(),
+            renames: statement.opcode == "mov",
+        };
         Ok(())
     }
 
@@ -269,6 +286,7 @@ impl<'a, 'm> Body<'a, 'm> {
     fn finish(mut self) -> Result<Parsed, ParseError> {
         self.guard = None;
         self.emit(Op::Exit);
+        self.touched.resize_with(self.instructions.len(), Touched::default);
         let targets: Vec<u32> =
             self.targets.iter().map(|t| self.resolve(*t)).collect::<Result<_, _>>()?;
         for instruction in &mut self.instructions {
@@ -298,7 +316,13 @@ impl<'a, 'm> Body<'a, 'm> {
         let num_registers =
             counts.words + counts.doubles + counts.predicates - constants.len() as u32;
         Ok(Parsed {
-            code: Code { instructions: self.instructions, counts, constants },
+            code: Code {
+                has_bulk_copies: self.instructions.iter().any(|i| i.op.is_bulk_copy()),
+                instructions: self.instructions,
+                touched: self.touched,
+                counts,
+                constants,
+            },
             shared_bytes: self.shared.bytes,
             dynamic_shared_offset,
             local_bytes: self.local.bytes,

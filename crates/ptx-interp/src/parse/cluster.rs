@@ -3,7 +3,7 @@
 use super::Table;
 use super::async_copy::access;
 use super::body::Body;
-use super::lane_ops::{binary, unary};
+use super::lane_ops::{binary, lanes};
 use super::moves::space;
 use super::operands::Decoded;
 use super::statement::{Operand, Statement, Type};
@@ -11,6 +11,7 @@ use crate::exec::cluster_barrier::{ClusterSync, Step};
 use crate::exec::mbarrier_ops::{Action, Arrive, MbarrierOp, Phase, Wait};
 use crate::exec::space::{Space, shared_at, shared_of};
 use crate::instruction::Op;
+use crate::lane_op::Map2;
 use crate::lanes::Slot;
 
 pub(super) const TABLE: &Table = &[
@@ -126,9 +127,7 @@ fn wait<'a>(
 fn mapa<'a>(body: &mut Body<'a, '_>, s: &mut Statement<'a>) -> Decoded {
     let shared = s.modifiers.find(space).is_some_and(|space| space == Space::Shared);
     match s.ty(|ty| matches!(ty, Type::U32 | Type::U64))? {
-        Type::U32 if shared => {
-            binary(body, s, |address: u32, rank: u32| shared_of(rank, address))
-        }
+        Type::U32 if shared => binary(body, s, |address: u32, rank: u32| shared_of(rank, address)),
         Type::U64 if shared => {
             binary(body, s, |address: u64, rank: u32| u64::from(shared_of(rank, address as u32)))
         }
@@ -144,32 +143,19 @@ fn mapa<'a>(body: &mut Body<'a, '_>, s: &mut Statement<'a>) -> Decoded {
 /// The rank of the block whose shared memory an address points to.
 fn get_block_rank<'a>(body: &mut Body<'a, '_>, s: &mut Statement<'a>) -> Decoded {
     let shared = s.modifiers.find(space).is_some_and(|space| space == Space::Shared);
-    let rank = body.operand(&Operand::Name("%cluster_ctarank", 0), 32)?;
-    let own: Slot<u32> = rank.slot().ok_or("a rank has 32 bits")?;
+    let ty = s.ty(|ty| ty == Type::U64 || ty == Type::U32 && shared)?;
+    let own = body.operand(&Operand::Name("%cluster_ctarank", 0), 32)?;
+    let b: Slot<u32> = own.slot().ok_or("a rank has 32 bits")?;
     let [dst, address] = s.operands()?;
     let dst = body.destination::<u32>(dst)?;
-    let b = own;
-    match s.modifiers.ty()? {
-        Type::U32 if shared => {
-            let a = body.source::<u32>(address)?;
-            super::lane_ops::lanes(crate::lane_op::Map2::<_, u32, u32, u32> {
-                f: |address, own| shared_at(address, own).0,
-                dst,
-                a,
-                b,
-            })
-        }
-        Type::U64 => {
-            let a = body.source::<u64>(address)?;
-            super::lane_ops::lanes(crate::lane_op::Map2::<_, u32, u64, u32> {
-                f: |address, own| shared_at(address as u32, own).0,
-                dst,
-                a,
-                b,
-            })
-        }
-        ty => Err(format!("the type {ty:?} is not supported")),
+    if ty == Type::U32 {
+        let a = body.source::<u32>(address)?;
+        let f = |address, own| shared_at(address, own).0;
+        return lanes(Map2::<_, u32, u32, u32> { f, dst, a, b });
     }
+    let a = body.source::<u64>(address)?;
+    let f = |address, own| shared_at(address as u32, own).0;
+    lanes(Map2::<_, u32, u64, u32> { f, dst, a, b })
 }
 
 fn griddepcontrol<'a>(_: &mut Body<'a, '_>, s: &mut Statement<'a>) -> Decoded {

@@ -283,6 +283,9 @@ fn update(operation: &str, ty: Type) -> Option<Update> {
 }
 
 fn fence<'a>(_: &mut Body<'a, '_>, s: &mut Statement<'a>) -> Decoded {
+    if let Some(op) = super::cluster::special_fence(s) {
+        return Ok(op);
+    }
     s.modifiers.drop(&["sc", "acq_rel", "acquire", "release"]);
     s.modifiers.drop(SCOPES);
     Ok(Op::Fence)

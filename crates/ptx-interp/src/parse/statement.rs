@@ -97,7 +97,19 @@ fn operand<'a>(cursor: &mut Cursor<'a, '_>) -> Result<Operand<'a>, ParseError> {
             Ok(Operand::Double(bits))
         }
         TokenKind::Integer(_) | TokenKind::Punct(b'-') => {
-            Ok(Operand::Integer(cursor.integer()? as u64))
+            let value = cursor.integer()?;
+            let next = cursor.peek(0);
+            // `1.0` is an integer and a word.
+            let Some(fraction) = next.text.strip_prefix('.') else {
+                return Ok(Operand::Integer(value as u64));
+            };
+            match format!("{value}.{fraction}").parse::<f64>() {
+                Ok(value) => {
+                    cursor.next();
+                    Ok(Operand::Double(value.to_bits()))
+                }
+                Err(_) => cursor.expected("digits behind a decimal point"),
+            }
         }
         TokenKind::Punct(b'!') => {
             cursor.next();

@@ -1,0 +1,48 @@
+//! Watches loads from memory that bulk copies fill, until their values are used.
+
+use super::memory_access::{Access, locate};
+use super::space::{Space, shared_at};
+use super::{Executor, lanes_of};
+use crate::Fault;
+use crate::bulk::Piece;
+use crate::lanes::Register;
+
+impl Executor<'_, '_> {
+    /// A load of `access` into `registers` is about to write them: remembers what it reads of
+    /// memory that a bulk copy may fill again.
+    pub(super) fn watch(
+        &mut self,
+        access: &Access,
+        active: u32,
+        registers: &[Register],
+    ) -> Result<(), Fault> {
+        if !self.env.code.has_bulk_copies {
+            return Ok(());
+        }
+        let addresses = self.all_addresses(access, active)?;
+        let piece = |lane: usize| {
+            let (space, address) = locate(access.space, addresses[lane]);
+            let (rank, offset) = shared_at(address as u32, self.block.rank);
+            let is_slot = space == Space::Shared && self.shared[rank as usize].is_slot(offset);
+            is_slot.then_some(Piece { lane: lane as u32, rank, offset, bytes: access.len })
+        };
+        let pieces: Vec<_> = lanes_of(active).filter_map(piece).collect();
+        if !pieces.is_empty() {
+            let line = self.env.code.instructions[self.pc as usize].line;
+            self.warp.unused_loads.load(registers.to_vec(), pieces, line);
+        }
+        Ok(())
+    }
+
+    /// The instruction reads or overwrites its registers: the loads into them are over.
+    #[cold]
+    pub(super) fn touch_registers(&mut self) {
+        let touched = &self.env.code.touched[self.pc as usize];
+        if touched.renames {
+            return self.warp.unused_loads.rename(&touched.registers);
+        }
+        for register in &touched.registers {
+            self.warp.unused_loads.touch(*register);
+        }
+    }
+}

@@ -1,0 +1,11 @@
+//! The Hopper parts of the interpreter against kernels that `nvcc` compiled: right kernels give
+//! right results whatever the seed, and each planted mistake is reported as what it is.
+
+mod async_copy;
+mod attention;
+mod cluster;
+mod dependent;
+mod device;
+mod matmul;
+mod producer;
+mod ring;
