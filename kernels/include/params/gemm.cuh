@@ -1,0 +1,33 @@
+// Parameters of the products of many rows; twins in src/params/gemm.rs.
+#pragma once
+
+#include <cstdint>
+
+#include "../view.cuh"
+#include "matvec.cuh"
+
+// `out = epilogue(x * weight^T + bias)`.
+struct GemmParams {
+    View out;         // [num_tokens, rows]; half as many columns with EPILOGUE_SILU_MUL
+    View x;           // [num_tokens, cols]
+    View bias;        // [1, rows]; address 0: none
+    uint64_t weight;  // [rows, cols], row-major or packed as the kernel says
+    uint32_t num_tokens;
+    uint32_t rows;
+    uint32_t cols;
+    uint32_t epilogue;  // an Epilogue
+};
+static_assert(sizeof(GemmParams) == 72, "twin of GemmParams in src/params/gemm.rs");
+
+// The same by the kernels that stream packed weights. A block is 16 rows times the kernel's warps
+// along the rows; a chunk is `height` blocks (the first `num_tall` of a token tile) or one less.
+struct GemmPackedParams {
+    GemmParams product;
+    uint32_t num_row_chunks;   // chunks that cover the rows
+    uint32_t num_tall;         // how many of them have `height` blocks
+    uint32_t height;           // blocks of a tall chunk
+    uint32_t num_token_tiles;  // tiles that cover the tokens
+    uint32_t num_stages;       // slots of the ring
+    uint32_t read_once;        // whether the weight is read once
+};
+static_assert(sizeof(GemmPackedParams) == 96, "twin of GemmPackedParams in src/params/gemm.rs");
