@@ -30,7 +30,10 @@ fn a_producer_that_does_not_wait_for_empty_slots_is_reported() {
     for seed in SEEDS {
         let fault = run("pipeline_no_empty", seed).unwrap_err();
         assert!(
-            matches!(fault.kind(), FaultKind::Race | FaultKind::InvalidUse),
+            matches!(
+                fault.kind(),
+                FaultKind::Race | FaultKind::MissingWait | FaultKind::InvalidUse
+            ),
             "seed {seed}: {fault}"
         );
     }

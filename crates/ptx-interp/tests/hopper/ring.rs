@@ -32,9 +32,17 @@ fn a_right_ring_gives_the_sums_with_every_seed() {
 
 #[test]
 fn reading_a_slot_without_waiting_is_a_missing_wait() {
-    for kernel in ["ring_no_wait", "ring_wrong_parity"] {
-        assert!(kinds(kernel).iter().all(|kind| *kind == FaultKind::MissingWait), "{kernel}");
+    assert!(kinds("ring_no_wait").iter().all(|kind| *kind == FaultKind::MissingWait));
+}
+
+/// If the copy has landed, the wrong parity waits for a phase that never completes; if not, it
+/// does not wait at all.
+#[test]
+fn waiting_for_the_wrong_parity_is_reported() {
+    for kind in kinds("ring_wrong_parity") {
+        assert!(matches!(kind, FaultKind::MissingWait | FaultKind::Deadlock), "{kind:?}");
     }
+    assert!(kinds("ring_wrong_parity").contains(&FaultKind::MissingWait));
 }
 
 #[test]
