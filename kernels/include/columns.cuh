@@ -15,8 +15,10 @@ template <typename Body>
 __device__ __forceinline__ void for_each_column(uint32_t cols, bool by_8, uint32_t thread,
                                                 uint32_t num_threads, Body body) {
     if (by_8) {
+#pragma unroll 1
         for (uint32_t i = thread; i < cols / 8; i += num_threads) body(Width<8>(), i * 8);
     } else {
+#pragma unroll 1
         for (uint32_t col = thread; col < cols; col += num_threads) body(Width<1>(), col);
     }
 }

@@ -7,6 +7,34 @@ images! {
         add(AddParams)
         silu_mul(SiluMulParams)
     }
+    embed_gather [] {
+        embed(EmbedParams)
+        gather(GatherParams)
+    }
+    moe [] {
+        moe_combine(MoeCombineParams)
+        moe_down_bf16(ExpertsParams)
+        moe_down_f16(ExpertsParams)
+        moe_down_f32(ExpertsParams)
+        moe_gate_up_bf16(ExpertsParams)
+        moe_gate_up_f16(ExpertsParams)
+        moe_gate_up_f32(ExpertsParams)
+        moe_parts_bf16(ExpertsParams)
+        moe_parts_f16(ExpertsParams)
+        moe_parts_f32(ExpertsParams)
+        moe_route(MoeRouteParams)
+    }
+    norm [] {
+        head_norm(NormParams)
+        rms_norm(NormParams)
+    }
+    rope_kv [] {
+        rope(RopeParams)
+        write_kv(WriteKvParams)
+    }
+    sample [] {
+        sample(SampleParams)
+    }
 }
 
 images! {
@@ -15,5 +43,33 @@ images! {
     elementwise [] {
         add(AddParams)
         silu_mul(SiluMulParams)
+    }
+    embed_gather [] {
+        embed(EmbedParams)
+        gather(GatherParams)
+    }
+    moe [] {
+        moe_combine(MoeCombineParams)
+        moe_down_bf16(ExpertsParams)
+        moe_down_f16(ExpertsParams)
+        moe_down_f32(ExpertsParams)
+        moe_gate_up_bf16(ExpertsParams)
+        moe_gate_up_f16(ExpertsParams)
+        moe_gate_up_f32(ExpertsParams)
+        moe_parts_bf16(ExpertsParams)
+        moe_parts_f16(ExpertsParams)
+        moe_parts_f32(ExpertsParams)
+        moe_route(MoeRouteParams)
+    }
+    norm [] {
+        head_norm(NormParams)
+        rms_norm(NormParams)
+    }
+    rope_kv [] {
+        rope(RopeParams)
+        write_kv(WriteKvParams)
+    }
+    sample [] {
+        sample(SampleParams)
     }
 }

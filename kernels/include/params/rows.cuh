@@ -3,7 +3,8 @@
 
 #include "../view.cuh"
 
-// `out[i] = table[ids[i]]`, zeros where the table has no such row. One block a row.
+// `out[i] = table[ids[i]]`, zeros where the table has no such row. A block of x a row; blocks of y
+// share its columns.
 struct EmbedParams {
     View out;        // float [num_rows, cols]
     View ids;        // i32 [num_rows, 1]
@@ -15,7 +16,8 @@ struct EmbedParams {
 };
 static_assert(sizeof(EmbedParams) == 64, "twin of EmbedParams in src/params/rows.rs");
 
-// `out[i] = x[indices[i]]`, zeros where x has no such row. One block a row.
+// `out[i] = x[indices[i]]`, zeros where x has no such row. A block of x a row; blocks of y share
+// its columns.
 struct GatherParams {
     View out;      // float [num_rows, cols]
     View x;        // float [x_rows, cols]

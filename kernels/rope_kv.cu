@@ -1,0 +1,62 @@
+// What happens to q, k and v before attention: the rotary position embedding, and the write to the
+// paged KV cache.
+
+#include "columns.cuh"
+#include "params/rows.cuh"
+#include "pdl.cuh"
+
+// Rotates the pairs (col, col + half) of one head.
+template <int N>
+__device__ __forceinline__ void rotate(Row head, Row angles, uint32_t half, uint32_t col) {
+    float first[N], second[N], cosine[N], sine[N];
+    head.load(col, first);
+    head.load(half + col, second);
+    angles.load(col, cosine);
+    angles.load(half + col, sine);
+#pragma unroll
+    for (int i = 0; i < N; ++i) {
+        const float a = first[i], b = second[i];
+        first[i] = a * cosine[i] - b * sine[i];
+        second[i] = b * cosine[i] + a * sine[i];
+    }
+    head.store(col, first);
+    head.store(half + col, second);
+}
+
+// A block of x a row; the threads along y share its pairs.
+extern "C" __global__ void rope(const __grid_constant__ RopeParams p) {
+    pdl_wait();
+    pdl_launch_dependents();
+    const uint32_t position = load_i32(p.positions, blockIdx.x, 0);
+    if (position >= p.max_positions) return;
+    const Row x = row_of(p.x, blockIdx.x), angles = row_of(p.table, position);
+    const uint32_t half = p.rotary / 2;
+    const bool by_8 =
+        half % 8 == 0 && p.head_dim % 8 == 0 && takes_8(p.x) && takes_8(p.table);
+    for_each_column(p.heads * half, by_8, [&](auto width, uint32_t pair) {
+        rotate<width.value>(x.from(pair / half * p.head_dim), angles, half, pair % half);
+    });
+}
+
+// A block of x a token; the threads along y share its elements.
+extern "C" __global__ void write_kv(const __grid_constant__ WriteKvParams p) {
+    pdl_wait();
+    pdl_launch_dependents();
+    const uint32_t slot = load_i32(p.slots, blockIdx.x, 0);
+    if (slot >= p.num_slots) return;
+    const Row k = row_of(p.k, blockIdx.x), v = row_of(p.v, blockIdx.x);
+    // The cache as a matrix with a row for each head of each token.
+    const View k_cache{p.k_cache, p.head_dim, p.cache_dtype};
+    const View v_cache{p.v_cache, p.head_dim, p.cache_dtype};
+    const uint64_t first_head = uint64_t(slot / p.block_size) * p.num_kv_heads;
+    const bool by_8 = takes_8(p.k) && takes_8(p.v) && takes_8(k_cache) && takes_8(v_cache);
+    for_each_column(p.num_kv_heads * p.head_dim, by_8, [&](auto width, uint32_t col) {
+        const uint64_t head = first_head + col / p.head_dim;
+        const uint64_t row = head * p.block_size + slot % p.block_size;
+        float values[width.value];
+        k.load(col, values);
+        row_of(k_cache, row).store(col % p.head_dim, values);
+        v.load(col, values);
+        row_of(v_cache, row).store(col % p.head_dim, values);
+    });
+}
