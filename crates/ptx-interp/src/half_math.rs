@@ -48,7 +48,7 @@ impl Half {
     }
 
     /// The nearest number to `value`, ties to even.
-    pub(crate) fn from_f64(self, value: f64) -> u16 {
+    pub(crate) fn nearest(self, value: f64) -> u16 {
         let format = match self {
             Self::F16 => Format::F16,
             Self::Bf16 => Format::Bf16,
@@ -65,10 +65,10 @@ impl Half {
     pub(crate) fn binary(self, op: Binary, a: u16, b: u16) -> u16 {
         let (x, y) = (self.to_f64(a), self.to_f64(b));
         match op {
-            Binary::Add => self.from_f64(add_to_odd(x, y)),
-            Binary::Sub => self.from_f64(add_to_odd(x, -y)),
+            Binary::Add => self.nearest(add_to_odd(x, y)),
+            Binary::Sub => self.nearest(add_to_odd(x, -y)),
             // At most 22 significant bits, so the product is exact.
-            Binary::Mul => self.from_f64(x * y),
+            Binary::Mul => self.nearest(x * y),
             Binary::MinNan | Binary::MaxNan if x.is_nan() || y.is_nan() => NAN,
             Binary::Min | Binary::MinNan => self.lesser(a, b),
             // The greater is the negative of the lesser negative.
@@ -91,7 +91,7 @@ impl Half {
 
     /// `fma.rn`: a × b + c with one rounding.
     pub(crate) fn fma(self, a: u16, b: u16, c: u16) -> u16 {
-        self.from_f64(add_to_odd(self.to_f64(a) * self.to_f64(b), self.to_f64(c)))
+        self.nearest(add_to_odd(self.to_f64(a) * self.to_f64(b), self.to_f64(c)))
     }
 
     /// `.relu`: a negative number becomes +0, every NaN the canonical one.
@@ -107,7 +107,7 @@ impl Half {
     pub(crate) fn saturate(self, bits: u16) -> u16 {
         let x = self.to_f32(bits);
         if x > 1.0 {
-            self.from_f64(1.0)
+            self.nearest(1.0)
         } else if x > 0.0 {
             bits
         } else {
@@ -127,12 +127,12 @@ impl Half {
 
     /// `ex2.approx`: 2^x, here rounded correctly.
     pub(crate) fn ex2(self, bits: u16) -> u16 {
-        self.from_f64(self.to_f64(bits).exp2())
+        self.nearest(self.to_f64(bits).exp2())
     }
 
     /// `tanh.approx`, here rounded correctly.
     pub(crate) fn tanh(self, bits: u16) -> u16 {
-        self.from_f64(self.to_f64(bits).tanh())
+        self.nearest(self.to_f64(bits).tanh())
     }
 }
 

@@ -13,6 +13,7 @@ mod compare;
 mod control;
 mod cursor;
 mod float;
+mod half;
 mod lane_ops;
 mod lexer;
 mod logic;

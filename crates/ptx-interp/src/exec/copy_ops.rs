@@ -221,7 +221,11 @@ impl<'e> Executor<'_, 'e> {
 
     fn launch(&mut self, flight: Flight, early: bool) -> Result<(), Fault> {
         let (mut air, asynchronous) = self.air();
-        if early { asynchronous.land(flight, &mut air) } else { Ok(asynchronous.start(flight)) }
+        if early {
+            return asynchronous.land(flight, &mut air);
+        }
+        asynchronous.start(flight);
+        Ok(())
     }
 
     /// Index of a lane's thread in the cluster.

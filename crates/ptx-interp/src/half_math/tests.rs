@@ -11,8 +11,8 @@ fn pattern(i: u32, salt: u32) -> u16 {
 }
 
 /// The number of `half` nearest to `x`, by comparing the distances of two neighbours.
-fn nearest(half: Half, x: f64) -> u16 {
-    let guess = half.from_f64(x);
+fn closest(half: Half, x: f64) -> u16 {
+    let guess = half.nearest(x);
     for neighbour in [guess.wrapping_sub(1), guess.wrapping_add(1)] {
         let (near, far) = (half.to_f64(guess), half.to_f64(neighbour));
         if near.is_finite() && far.is_finite() && near * far >= 0.0 {
@@ -34,7 +34,7 @@ fn sums_and_products_are_rounded_once() {
                 if exact.is_nan() {
                     assert_eq!(got, NAN);
                 } else {
-                    assert_eq!(got, nearest(half, exact), "{half:?} {op:?} {x:e} {y:e}");
+                    assert_eq!(got, closest(half, exact), "{half:?} {op:?} {x:e} {y:e}");
                 }
             }
         }
@@ -45,7 +45,7 @@ fn sums_and_products_are_rounded_once() {
 #[test]
 fn a_tiny_addend_breaks_a_tie_of_the_product() {
     let bf16 = Half::Bf16;
-    let bits = |x: f64| bf16.from_f64(x);
+    let bits = |x: f64| bf16.nearest(x);
     // (1 + 2^-4)² = 1 + 2^-3 + 2^-8: exactly between two neighbours.
     let factor = bits(1.0625);
     let even = bf16.fma(factor, factor, bits(0.0));
@@ -58,7 +58,7 @@ fn a_tiny_addend_breaks_a_tie_of_the_product() {
 #[test]
 fn minimum_and_maximum_know_nan_and_the_sign_of_zero() {
     for half in HALVES {
-        let (one, two, nan) = (half.from_f64(1.0), half.from_f64(2.0), 0xffff);
+        let (one, two, nan) = (half.nearest(1.0), half.nearest(2.0), 0xffff);
         assert_eq!(half.binary(Binary::Min, one, two), one);
         assert_eq!(half.binary(Binary::Max, one, two), two);
         assert_eq!(half.binary(Binary::Min, SIGN | two, one), SIGN | two);
@@ -92,8 +92,8 @@ fn unary_operations_hold_for_every_number() {
             let power = half.to_f32(half.ex2(bits));
             assert!(x.abs() > 8.0 || (power / x.exp2() - 1.0).abs() < 0.004, "{x} {power}");
         }
-        assert_eq!(half.to_f32(half.ex2(half.from_f64(-3.0))), 0.125);
-        assert_eq!(half.to_f32(half.tanh(half.from_f64(0.0))), 0.0);
+        assert_eq!(half.to_f32(half.ex2(half.nearest(-3.0))), 0.125);
+        assert_eq!(half.to_f32(half.tanh(half.nearest(0.0))), 0.0);
     }
 }
 

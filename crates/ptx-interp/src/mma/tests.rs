@@ -8,7 +8,7 @@ fn element(row: usize, column: usize, salt: usize) -> f32 {
 }
 
 fn bits(element: Element, value: f32) -> u32 {
-    let half = |half: crate::half_math::Half| u32::from(half.from_f64(f64::from(value)));
+    let half = |half: crate::half_math::Half| u32::from(half.nearest(f64::from(value)));
     match element {
         Element::F16 => half(crate::half_math::Half::F16),
         Element::Bf16 => half(crate::half_math::Half::Bf16),

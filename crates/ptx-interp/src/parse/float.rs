@@ -6,11 +6,13 @@
 use super::Table;
 use super::arithmetic::unsupported;
 use super::body::Body;
+use super::half;
 use super::lane_ops::{binary, ternary, unary};
 use super::operands::Decoded;
 use super::statement::{Modifiers, Statement, Type};
 use crate::convert::{Conversion, Format, Number, Rounding};
 use crate::float_math::{self, Flush};
+use crate::half_math::{Binary, Half};
 
 pub(super) const TABLE: &Table = &[
     ("fma", fma_any),
@@ -95,7 +97,7 @@ pub(super) fn add<'a>(body: &mut Body<'a, '_>, s: &mut Statement<'a>, ty: Type) 
             rules.check_f64()?;
             binary(body, s, |a: f64, b: f64| a + b)
         }
-        ty => unsupported(ty),
+        ty => half::binary(body, s, ty, Binary::Add, rules.saturate),
     }
 }
 
@@ -110,7 +112,7 @@ pub(super) fn sub<'a>(body: &mut Body<'a, '_>, s: &mut Statement<'a>, ty: Type) 
             rules.check_f64()?;
             binary(body, s, |a: f64, b: f64| a - b)
         }
-        ty => unsupported(ty),
+        ty => half::binary(body, s, ty, Binary::Sub, rules.saturate),
     }
 }
 
@@ -124,7 +126,7 @@ pub(super) fn mul<'a>(body: &mut Body<'a, '_>, s: &mut Statement<'a>, ty: Type) 
             rules.check_f64()?;
             binary(body, s, |a: f64, b: f64| a * b)
         }
-        ty => unsupported(ty),
+        ty => half::binary(body, s, ty, Binary::Mul, rules.saturate),
     }
 }
 
@@ -145,7 +147,7 @@ pub(super) fn fma<'a>(body: &mut Body<'a, '_>, s: &mut Statement<'a>, ty: Type) 
             rules.check_f64()?;
             ternary(body, s, f64::mul_add)
         }
-        ty => unsupported(ty),
+        ty => half::fma(body, s, ty, rules.saturate),
     }
 }
 
@@ -173,7 +175,7 @@ pub(super) fn abs<'a>(body: &mut Body<'a, '_>, s: &mut Statement<'a>, ty: Type) 
     match ty {
         Type::F32 => unary(body, s, move |a: f32| flush.apply(a).abs()),
         Type::F64 => unary(body, s, f64::abs),
-        ty => unsupported(ty),
+        ty => half::unary(body, s, ty, Half::abs),
     }
 }
 
@@ -182,7 +184,7 @@ pub(super) fn neg<'a>(body: &mut Body<'a, '_>, s: &mut Statement<'a>, ty: Type) 
     match ty {
         Type::F32 => unary(body, s, move |a: f32| -flush.apply(a)),
         Type::F64 => unary(body, s, |a: f64| -a),
-        ty => unsupported(ty),
+        ty => half::unary(body, s, ty, Half::neg),
     }
 }
 
@@ -194,7 +196,8 @@ pub(super) fn min<'a>(body: &mut Body<'a, '_>, s: &mut Statement<'a>, ty: Type) 
         }),
         Type::F32 => binary(body, s, move |a, b| float_math::min(flush.apply(a), flush.apply(b))),
         Type::F64 => binary(body, s, float_math::min_f64),
-        ty => unsupported(ty),
+        ty if nan => half::binary(body, s, ty, Binary::MinNan, false),
+        ty => half::binary(body, s, ty, Binary::Min, false),
     }
 }
 
@@ -208,7 +211,8 @@ pub(super) fn max<'a>(body: &mut Body<'a, '_>, s: &mut Statement<'a>, ty: Type) 
             binary(body, s, move |a, b| -float_math::min(-flush.apply(a), -flush.apply(b)))
         }
         Type::F64 => binary(body, s, |a: f64, b: f64| -float_math::min_f64(-a, -b)),
-        ty => unsupported(ty),
+        ty if nan => half::binary(body, s, ty, Binary::MaxNan, false),
+        ty => half::binary(body, s, ty, Binary::Max, false),
     }
 }
 
@@ -218,6 +222,7 @@ fn function<'a>(
     s: &mut Statement<'a>,
     f: impl Fn(f32) -> f32 + Send + Sync + 'static,
     wide: Option<fn(f64) -> f64>,
+    narrow: Option<fn(Half, u16) -> u16>,
 ) -> Decoded {
     s.modifiers.drop(&["approx"]);
     let ty = s.modifiers.ty()?;
@@ -225,45 +230,46 @@ fn function<'a>(
     if rules.rounding != Rounding::NearestEven {
         return Err("a directed rounding is not supported".to_owned());
     }
-    match (ty, wide) {
-        (Type::F32, _) => unary(body, s, move |a: f32| rules.output(f(rules.flush.apply(a)))),
-        (Type::F64, Some(wide)) => unary(body, s, wide),
-        (ty, _) => unsupported(ty),
+    match (ty, wide, narrow) {
+        (Type::F32, ..) => unary(body, s, move |a: f32| rules.output(f(rules.flush.apply(a)))),
+        (Type::F64, Some(wide), _) => unary(body, s, wide),
+        (ty, _, Some(narrow)) => half::unary(body, s, ty, narrow),
+        (ty, ..) => unsupported(ty),
     }
 }
 
 fn rcp<'a>(body: &mut Body<'a, '_>, s: &mut Statement<'a>) -> Decoded {
-    function(body, s, f32::recip, Some(f64::recip))
+    function(body, s, f32::recip, Some(f64::recip), None)
 }
 
 fn sqrt<'a>(body: &mut Body<'a, '_>, s: &mut Statement<'a>) -> Decoded {
-    function(body, s, f32::sqrt, Some(f64::sqrt))
+    function(body, s, f32::sqrt, Some(f64::sqrt), None)
 }
 
 /// Computed in f64, so that only the result is rounded.
 fn rsqrt<'a>(body: &mut Body<'a, '_>, s: &mut Statement<'a>) -> Decoded {
     let wide = |a: f64| a.sqrt().recip();
-    function(body, s, move |a| wide(f64::from(a)) as f32, Some(wide))
+    function(body, s, move |a| wide(f64::from(a)) as f32, Some(wide), None)
 }
 
 fn ex2<'a>(body: &mut Body<'a, '_>, s: &mut Statement<'a>) -> Decoded {
-    function(body, s, f32::exp2, None)
+    function(body, s, f32::exp2, None, Some(Half::ex2))
 }
 
 fn lg2<'a>(body: &mut Body<'a, '_>, s: &mut Statement<'a>) -> Decoded {
-    function(body, s, f32::log2, None)
+    function(body, s, f32::log2, None, None)
 }
 
 fn sin<'a>(body: &mut Body<'a, '_>, s: &mut Statement<'a>) -> Decoded {
-    function(body, s, f32::sin, None)
+    function(body, s, f32::sin, None, None)
 }
 
 fn cos<'a>(body: &mut Body<'a, '_>, s: &mut Statement<'a>) -> Decoded {
-    function(body, s, f32::cos, None)
+    function(body, s, f32::cos, None, None)
 }
 
 fn tanh<'a>(body: &mut Body<'a, '_>, s: &mut Statement<'a>) -> Decoded {
-    function(body, s, f32::tanh, None)
+    function(body, s, f32::tanh, None, Some(Half::tanh))
 }
 
 /// `copysign d, a, b`: the sign of a, the magnitude of b.
