@@ -3,6 +3,7 @@
 use super::Table;
 use super::arithmetic::unsupported;
 use super::body::Body;
+use super::half::{Bf16, F16};
 use super::lane_ops::{lanes, ternary};
 use super::operands::Decoded;
 use super::statement::{Operand, Statement, Type};
@@ -79,6 +80,18 @@ macro_rules! numbers {
 
 numbers!(u16, i16, u32, i32, u64, i64);
 
+impl Number for F16 {
+    fn is_nan(self) -> bool {
+        self.0.is_nan()
+    }
+}
+
+impl Number for Bf16 {
+    fn is_nan(self) -> bool {
+        self.0.is_nan()
+    }
+}
+
 /// `setp` compares, combines with a predicate if there is one, and writes one or two results.
 fn setp<'a>(body: &mut Body<'a, '_>, s: &mut Statement<'a>) -> Decoded {
     let combine = s.modifiers.find(|modifier| {
@@ -134,6 +147,8 @@ fn compare<'a>(
         Type::S64 => compare_as::<i64>(body, operands, how),
         Type::F32 => compare_as::<f32>(body, operands, how),
         Type::F64 => compare_as::<f64>(body, operands, how),
+        Type::F16 => compare_as::<F16>(body, operands, how),
+        Type::Bf16 => compare_as::<Bf16>(body, operands, how),
         ty => Err(format!("the type {ty:?} is not supported")),
     }
 }

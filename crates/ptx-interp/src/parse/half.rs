@@ -7,6 +7,7 @@ use super::lane_ops;
 use super::operands::Decoded;
 use super::statement::{Statement, Type};
 use crate::half_math::{Binary, Half, pairwise};
+use crate::lanes::Scalar;
 
 /// The format of a type, and whether a register holds two.
 fn half(ty: Type) -> Option<(Half, bool)> {
@@ -76,3 +77,28 @@ pub(super) fn fma<'a>(
         true => lane_ops::ternary(body, s, move |a: u32, b: u32, c: u32| pairwise([a, b, c], op)),
     }
 }
+
+/// An f16 or bf16 as a number to compare.
+macro_rules! comparable {
+    ($name:ident, $half:expr) => {
+        #[doc = concat!("A number of `", stringify!($half), "`.")]
+        #[derive(Clone, Copy, PartialEq, PartialOrd)]
+        pub(super) struct $name(pub(super) f32);
+
+        impl Scalar for $name {
+            type Lane = u32;
+            const BITS: u32 = 16;
+
+            fn from_lane(lane: u32) -> Self {
+                Self($half.to_f32(lane as u16))
+            }
+
+            fn to_lane(self) -> u32 {
+                u32::from($half.nearest(f64::from(self.0)))
+            }
+        }
+    };
+}
+
+comparable!(F16, Half::F16);
+comparable!(Bf16, Half::Bf16);
