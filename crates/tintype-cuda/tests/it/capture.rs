@@ -5,7 +5,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use tintype_cuda::CudaStream;
 use tintype_ops::{DType, Enqueue, Error, Op, Stream, Tensor};
 
-use super::fake::{self, NO_BUFFER, read, tensor};
+use super::fake::{Driver, NO_BUFFER, read, tensor};
 
 const LEN: u32 = 1000;
 
@@ -36,7 +36,8 @@ impl Sum {
 
 #[test]
 fn ops_run_when_they_are_queued() {
-    let mut stream = fake::stream();
+    let driver = Driver::get();
+    let mut stream = driver.stream();
     let sum = Sum::new(&mut stream);
     sum.queue(&mut stream, 3).unwrap();
     assert_eq!(sum.value(&mut stream), 3.0);
@@ -47,7 +48,8 @@ fn ops_run_when_they_are_queued() {
 
 #[test]
 fn capture_runs_nothing_and_replay_runs_all_of_it() {
-    let mut stream = fake::stream();
+    let driver = Driver::get();
+    let mut stream = driver.stream();
     let sum = Sum::new(&mut stream);
     let graph = stream.capture(&mut |queue| sum.queue(queue, 5)).unwrap();
     let exec = stream.instantiate(graph).unwrap();
@@ -64,7 +66,8 @@ fn capture_runs_nothing_and_replay_runs_all_of_it() {
 
 #[test]
 fn replay_reads_what_the_addresses_hold_now() {
-    let mut stream = fake::stream();
+    let driver = Driver::get();
+    let mut stream = driver.stream();
     let sum = Sum::new(&mut stream);
     let graph = stream.capture(&mut |queue| sum.queue(queue, 1)).unwrap();
     let exec = stream.instantiate(graph).unwrap();
@@ -76,7 +79,8 @@ fn replay_reads_what_the_addresses_hold_now() {
 
 #[test]
 fn an_empty_capture_is_a_graph_that_does_nothing() {
-    let mut stream = fake::stream();
+    let driver = Driver::get();
+    let mut stream = driver.stream();
     let graph = stream.capture(&mut |_| Ok(())).unwrap();
     let exec = stream.instantiate(graph).unwrap();
     stream.replay(&exec).unwrap();
@@ -86,7 +90,8 @@ fn an_empty_capture_is_a_graph_that_does_nothing() {
 
 #[test]
 fn an_error_while_recording_ends_the_capture() {
-    let mut stream = fake::stream();
+    let driver = Driver::get();
+    let mut stream = driver.stream();
     let sum = Sum::new(&mut stream);
     let error = stream.capture(&mut |queue| {
         sum.queue(queue, 2)?;
@@ -99,7 +104,8 @@ fn an_error_while_recording_ends_the_capture() {
 
 #[test]
 fn an_op_that_is_refused_leaves_no_graph_even_if_the_caller_carries_on() {
-    let mut stream = fake::stream();
+    let driver = Driver::get();
+    let mut stream = driver.stream();
     let sum = Sum::new(&mut stream);
     let elsewhere = Tensor { buffer: NO_BUFFER, ..sum.step };
     let error = stream.capture(&mut |queue| {
@@ -113,7 +119,8 @@ fn an_op_that_is_refused_leaves_no_graph_even_if_the_caller_carries_on() {
 
 #[test]
 fn a_panic_while_recording_ends_the_capture() {
-    let mut stream = fake::stream();
+    let driver = Driver::get();
+    let mut stream = driver.stream();
     let sum = Sum::new(&mut stream);
     let panicked = catch_unwind(AssertUnwindSafe(|| {
         stream.capture(&mut |queue| {
@@ -130,7 +137,8 @@ fn a_panic_while_recording_ends_the_capture() {
 
 #[test]
 fn a_graph_is_replayed_on_its_own_stream_only() {
-    let [mut stream, mut other] = [fake::stream(), fake::stream()];
+    let driver = Driver::get();
+    let [mut stream, mut other] = [driver.stream(), driver.stream()];
     let sum = Sum::new(&mut stream);
     let graph = stream.capture(&mut |queue| sum.queue(queue, 1)).unwrap();
     let exec = stream.instantiate(graph).unwrap();
@@ -141,21 +149,23 @@ fn a_graph_is_replayed_on_its_own_stream_only() {
 
 #[test]
 fn a_graph_may_outlive_its_stream() {
-    let mut stream = fake::stream();
+    let driver = Driver::get();
+    let mut stream = driver.stream();
     let sum = Sum::new(&mut stream);
     let graph = stream.capture(&mut |queue| sum.queue(queue, 1)).unwrap();
     let exec = stream.instantiate(graph).unwrap();
     stream.replay(&exec).unwrap();
     drop(stream);
     drop(exec);
-    let mut stream = fake::stream();
+    let mut stream = driver.stream();
     let sum = Sum::new(&mut stream);
     assert_eq!(sum.value(&mut stream), 0.0);
 }
 
 #[test]
 fn a_stream_works_on_whatever_thread_it_is() {
-    let mut stream = fake::stream();
+    let driver = Driver::get();
+    let mut stream = driver.stream();
     let sum = Sum::new(&mut stream);
     let graph = stream.capture(&mut |queue| sum.queue(queue, 1)).unwrap();
     let exec = stream.instantiate(graph).unwrap();

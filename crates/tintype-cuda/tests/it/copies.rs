@@ -2,7 +2,7 @@
 
 use tintype_ops::{DType, Error, ReadProbe, Stream, Tensor};
 
-use super::fake::{self, NO_BUFFER, read, tensor};
+use super::fake::{Driver, NO_BUFFER, read, tensor};
 
 /// Values that count up from `first`.
 fn count_up(first: u32, len: u32) -> Vec<u32> {
@@ -11,7 +11,8 @@ fn count_up(first: u32, len: u32) -> Vec<u32> {
 
 #[test]
 fn what_is_uploaded_is_downloaded() {
-    let mut stream = fake::stream();
+    let driver = Driver::get();
+    let mut stream = driver.stream();
     for len in [1, 3, 1000, 65_536, 300_001] {
         let values = count_up(7, len);
         let tensor = tensor(&mut stream, (len, 1, DType::U32), &values);
@@ -21,7 +22,8 @@ fn what_is_uploaded_is_downloaded() {
 
 #[test]
 fn rows_with_gaps_are_copied_without_touching_the_gaps() {
-    let mut stream = fake::stream();
+    let driver = Driver::get();
+    let mut stream = driver.stream();
     let whole = tensor(&mut stream, (50, 12, DType::U32), &vec![0u32; 600]);
     let part = whole.columns(2, 7);
     let values = count_up(1, 350);
@@ -38,7 +40,8 @@ fn rows_with_gaps_are_copied_without_touching_the_gaps() {
 /// The device reads the staging memory when a copy runs, which on the fake is as late as possible.
 #[test]
 fn many_uploads_in_a_row_each_keep_their_bytes() {
-    let mut stream = fake::stream();
+    let driver = Driver::get();
+    let mut stream = driver.stream();
     let tensors: Vec<(Tensor, Vec<u32>)> = (0..40)
         .map(|index| {
             let values = count_up(index * 100_000, 9000);
@@ -52,7 +55,8 @@ fn many_uploads_in_a_row_each_keep_their_bytes() {
 
 #[test]
 fn the_source_may_be_reused_at_once() {
-    let mut stream = fake::stream();
+    let driver = Driver::get();
+    let mut stream = driver.stream();
     let target = tensor::<u32>(&mut stream, (4, 1, DType::U32), &[]);
     let mut source = [1u32, 2, 3, 4];
     stream.upload(target, bytemuck::cast_slice(&source)).unwrap();
@@ -62,7 +66,8 @@ fn the_source_may_be_reused_at_once() {
 
 #[test]
 fn fresh_memory_is_nan_in_debug_builds() {
-    let mut stream = fake::stream();
+    let driver = Driver::get();
+    let mut stream = driver.stream();
     let fresh = tensor::<f32>(&mut stream, (64, 1, DType::F32), &[]);
     if cfg!(debug_assertions) {
         assert!(read::<f32>(&mut stream, fresh).iter().all(|value| value.is_nan()));
@@ -71,7 +76,8 @@ fn fresh_memory_is_nan_in_debug_builds() {
 
 #[test]
 fn an_empty_buffer_is_a_buffer() {
-    let mut stream = fake::stream();
+    let driver = Driver::get();
+    let mut stream = driver.stream();
     let buffer = stream.alloc(0).unwrap();
     let empty = Tensor::new(buffer, 0, 1, DType::F32);
     stream.upload(empty, &[]).unwrap();
@@ -82,7 +88,8 @@ fn an_empty_buffer_is_a_buffer() {
 
 #[test]
 fn copies_of_the_wrong_size_or_place_are_refused() {
-    let mut stream = fake::stream();
+    let driver = Driver::get();
+    let mut stream = driver.stream();
     let values = tensor(&mut stream, (2, 4, DType::F32), &[0f32; 8]);
     let expected = Error::HostCopySize { found_bytes: 3, expected_bytes: 32 };
     assert_eq!(stream.upload(values, &[0; 3]), Err(expected.clone()));
@@ -98,7 +105,8 @@ fn copies_of_the_wrong_size_or_place_are_refused() {
 
 #[test]
 fn a_buffer_is_read_by_the_probe() {
-    let mut stream = fake::stream();
+    let driver = Driver::get();
+    let mut stream = driver.stream();
     let buffer = stream.alloc(100_003).unwrap();
     stream.read_probe(buffer).unwrap();
     assert_eq!(stream.counters().num_launches, 1);

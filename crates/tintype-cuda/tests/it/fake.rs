@@ -1,40 +1,57 @@
-//! Putting the fake driver in front of a real one, and running a test again in other circumstances.
+//! The fake driver, and small things that every test makes on it.
 
-use std::env;
-use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use cuda::FakeDriver;
 use tintype_cuda::{CudaStream, OpenError};
 use tintype_ops::{Buffer, DType, Stream, Tensor};
 
-/// In the environment of a test that runs as a child: the library to load in place of the fake.
-const LIBRARY: &str = "TINTYPE_TEST_LIBRARY";
-/// In the environment of every test that runs as a child.
-const CHILD: &str = "TINTYPE_TEST_CHILD";
-
-/// Loads the fake driver: whoever looks for `libcuda.so` from now on gets it.
-fn load() {
-    let library = env::var_os(LIBRARY).map(PathBuf::from);
-    let loaded = library.map_or_else(FakeDriver::load, |path| FakeDriver::load_from(&path));
-    loaded.unwrap();
+/// The driver, for one test at a time: there is one in a process, and its settings and faults are
+/// everybody's. What is left on its device at the end of a test fails the test.
+pub(crate) struct Driver {
+    pub(crate) fake: FakeDriver,
+    _turn: MutexGuard<'static, ()>,
 }
 
-/// A stream on the fake device, or why there is none.
-pub(crate) fn open(ordinal: usize) -> Result<CudaStream, OpenError> {
-    load();
-    CudaStream::open(ordinal)
+impl Driver {
+    /// A driver as it is before the first call.
+    pub(crate) fn get() -> Self {
+        static TURN: Mutex<()> = Mutex::new(());
+        let turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
+        let driver = Self { fake: FakeDriver::load().unwrap(), _turn: turn };
+        driver.fake.reset();
+        driver
+    }
+
+    /// The same with a setting changed.
+    pub(crate) fn with(setting: &str, value: u64) -> Self {
+        let driver = Self::get();
+        driver.fake.set(setting, value).unwrap();
+        driver
+    }
+
+    /// A stream, or why there is none.
+    pub(crate) fn open(&self, ordinal: usize) -> Result<CudaStream, OpenError> {
+        CudaStream::open(ordinal)
+    }
+
+    /// A stream.
+    pub(crate) fn stream(&self) -> CudaStream {
+        self.open(0).unwrap()
+    }
+
+    /// What is on the device.
+    pub(crate) fn living(&self) -> String {
+        self.fake.report("living").unwrap()
+    }
 }
 
-/// A stream on the fake device.
-pub(crate) fn stream() -> CudaStream {
-    open(0).unwrap()
-}
-
-/// Devices that the fake driver knows, or why there are none.
-pub(crate) fn devices() -> Result<Vec<tintype_cuda::DeviceSummary>, OpenError> {
-    load();
-    tintype_cuda::devices()
+impl Drop for Driver {
+    fn drop(&mut self) {
+        if !std::thread::panicking() {
+            assert_eq!(self.living(), "", "left behind");
+        }
+    }
 }
 
 /// A contiguous tensor in a buffer of its own that holds `values`.
@@ -60,43 +77,3 @@ pub(crate) fn read<T: bytemuck::Pod>(stream: &mut CudaStream, tensor: Tensor) ->
 
 /// A buffer of no stream.
 pub(crate) const NO_BUFFER: Buffer = Buffer::from_index(u32::MAX);
-
-/// Whether this process runs one test, in circumstances that another test has chosen for it.
-pub(crate) fn is_child() -> bool {
-    env::var_os(CHILD).is_some()
-}
-
-/// A test of this program, run again by itself as a process of its own.
-pub(crate) struct Child(Command);
-
-impl Child {
-    /// The test of this name, e.g. `opening::outcome`.
-    pub(crate) fn new(test: &str) -> Self {
-        let mut command = Command::new(env::current_exe().unwrap());
-        command.args(["--exact", test, "--nocapture", "--test-threads=1"]);
-        command.env(CHILD, "1");
-        Self(command)
-    }
-
-    /// With a setting of the fake, e.g. `NO_DEVICE`.
-    pub(crate) fn with(mut self, setting: &str, value: &str) -> Self {
-        self.0.env(format!("FAKE_CUDA_{setting}"), value);
-        self
-    }
-
-    /// With another library in place of the fake.
-    pub(crate) fn with_library(mut self, path: &Path) -> Self {
-        self.0.env(LIBRARY, path);
-        self
-    }
-
-    /// Runs it, checks that it passes, and gives what it printed.
-    pub(crate) fn output(mut self) -> String {
-        let output = self.0.output().unwrap();
-        let text = String::from_utf8_lossy(&output.stdout).into_owned();
-        let errors = String::from_utf8_lossy(&output.stderr);
-        assert!(output.status.success(), "{}\n{text}\n{errors}", output.status);
-        assert!(text.contains("1 passed"), "no such test: {text}");
-        text
-    }
-}

@@ -3,33 +3,17 @@
 use tintype_cuda::OpenError;
 use tintype_ops::{GraphSupport, Stream};
 
-use super::fake::{self, Child};
+use super::fake::Driver;
 
-/// The sentence that a test run as a child prints.
-const MARK: &str = "outcome: ";
-
-/// Run by the other tests in their circumstances; in ordinary ones the device opens.
-#[test]
-fn outcome() {
-    match fake::open(0) {
-        Ok(stream) => println!("{MARK}{}", stream.device_info().name),
-        Err(error) => println!("{MARK}{error}"),
-    }
-}
-
-fn outcome_of(child: Child) -> String {
-    let output = child.output();
-    let start = output.find(MARK).expect("the child says what came out") + MARK.len();
-    output[start..].lines().next().unwrap_or_default().to_owned()
-}
-
-fn outcome_with(setting: &str, value: &str) -> String {
-    outcome_of(Child::new("opening::outcome").with(setting, value))
+/// Why there is no stream on a driver with this setting.
+fn reason_with(setting: &str, value: u64) -> OpenError {
+    Driver::with(setting, value).open(0).err().unwrap()
 }
 
 #[test]
 fn a_device_says_what_it_is() {
-    let stream = fake::stream();
+    let driver = Driver::get();
+    let stream = driver.stream();
     let info = stream.device_info();
     assert!(info.name.starts_with("cuda:0 ("), "{}", info.name);
     assert!(info.name.ends_with(", sm_90, 4 SMs)"), "{}", info.name);
@@ -41,64 +25,57 @@ fn a_device_says_what_it_is() {
 
 #[test]
 fn devices_are_listed_without_opening_them() {
-    let [device] = <[_; 1]>::try_from(fake::devices().unwrap()).unwrap();
+    let driver = Driver::get();
+    let [device] = <[_; 1]>::try_from(tintype_cuda::devices().unwrap()).unwrap();
     assert_eq!((device.ordinal, device.compute_capability, device.num_sms), (0, (9, 0), 4));
-    assert_eq!(device.to_string(), fake::stream().device_info().name);
+    assert_eq!(driver.living(), "");
+    assert_eq!(device.to_string(), driver.stream().device_info().name);
 }
 
 #[test]
 fn an_ordinal_out_of_range_is_refused() {
-    let error = fake::open(7).err().unwrap();
+    let error = Driver::get().open(7).err().unwrap();
     assert_eq!(error, OpenError::NoSuchDevice { ordinal: 7, num_devices: 1 });
 }
 
 #[test]
 fn no_device() {
-    let outcome = outcome_with("NO_DEVICE", "1");
-    assert!(outcome.starts_with("the CUDA driver finds no device; check nvidia-smi"), "{outcome}");
+    assert_eq!(reason_with("no_device", 1), OpenError::NoDevice);
 }
 
 #[test]
 fn a_stub_of_the_driver() {
-    let outcome = outcome_with("INIT_ERROR", "34");
-    assert!(outcome.contains("CUDA_ERROR_STUB_LIBRARY (34)"), "{outcome}");
-    assert!(outcome.contains("no stub libcuda.so is in front"), "{outcome}");
+    let error = reason_with("init_error", 34);
+    assert!(matches!(error, OpenError::DriverFailed { .. }), "{error}");
+    assert!(error.reason().contains("CUDA_ERROR_STUB_LIBRARY (34)"), "{error}");
 }
 
 #[test]
 fn an_old_driver() {
-    let outcome = outcome_with("DRIVER_VERSION", "12040");
-    let expected = "the driver supports CUDA 12.4, the kernels need 13.0; install";
-    assert!(outcome.starts_with(expected), "{outcome}");
+    let error = reason_with("driver_version", 12_040);
+    let expected = "the driver supports CUDA 12.4, the kernels need 13.0";
+    assert_eq!(error.reason(), expected);
 }
 
 #[test]
 fn an_old_device() {
-    let outcome = outcome_with("COMPUTE_CAPABILITY", "75");
-    let expected = "has compute capability 7.5, the kernels need 8.0; use a newer device";
-    assert!(outcome.contains(expected), "{outcome}");
+    let error = reason_with("compute_capability", 75);
+    let expected = "has compute capability 7.5, the kernels need 8.0";
+    assert!(error.reason().ends_with(expected), "{error}");
 }
 
 #[test]
 fn an_older_device_takes_the_other_kernels() {
-    let outcome = outcome_with("COMPUTE_CAPABILITY", "80");
-    assert!(outcome.contains("sm_80, 4 SMs"), "{outcome}");
+    for compute_capability in [80, 89] {
+        let driver = Driver::with("compute_capability", compute_capability);
+        let name = driver.stream().device_info().name;
+        assert!(name.ends_with(&format!(", sm_{compute_capability}, 4 SMs)")), "{name}");
+    }
 }
 
 #[test]
 fn too_little_memory() {
-    let outcome = outcome_with("MEMORY_BYTES", "1000000");
-    let expected = "too little device memory for the workspace";
-    assert!(outcome.starts_with(expected), "{outcome}");
-}
-
-#[test]
-fn a_driver_that_lacks_a_function() {
-    let copy = std::env::temp_dir().join(format!("libcuda-{}.so", std::process::id()));
-    let library = cuda::beside_executable().unwrap();
-    cuda::without_symbol(&library, "cuGraphUpload", &copy).unwrap();
-    let outcome = outcome_of(Child::new("opening::outcome").with_library(&copy));
-    std::fs::remove_file(&copy).unwrap();
-    let expected = "the driver for CUDA 13.0 lacks the function cuGraphUpload; reinstall";
-    assert!(outcome.starts_with(expected), "{outcome}");
+    let error = reason_with("memory_bytes", 1_000_000);
+    let expected = "too little device memory for the workspace, 0 MiB are free";
+    assert_eq!(error.reason(), expected);
 }

@@ -1,0 +1,20 @@
+//! A driver that lacks a function. A process of its own, since a driver that is loaded stays.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot unwrap says less, not more")]
+
+use cuda::FakeDriver;
+use tintype_cuda::{CudaStream, OpenError, Version};
+
+#[test]
+fn it_is_found_before_anything_is_called() {
+    let copy = std::env::temp_dir().join(format!("libcuda-{}.so", std::process::id()));
+    let library = cuda::beside_executable().unwrap();
+    cuda::without_symbol(&library, "cuGraphUpload", &copy).unwrap();
+    let fake = FakeDriver::load_from(&copy);
+    std::fs::remove_file(&copy).unwrap();
+    let error = CudaStream::open(0).err().unwrap();
+    let version = Some(Version { major: 13, minor: 0 });
+    assert_eq!(error, OpenError::MissingSymbol { symbol: "cuGraphUpload", version });
+    assert_eq!(tintype_cuda::devices(), Err(error));
+    assert_eq!(fake.unwrap().get("cuInit").unwrap(), 0);
+}
