@@ -113,6 +113,8 @@ impl Driver {
             9 => 64 << 10,
             // Warp size.
             10 => 32,
+            // Most bytes from row to row of a copy.
+            11 => i32::MAX as u32,
             // Registers per block, and per multiprocessor.
             12 | 82 => 64 << 10,
             // Clock in kHz, of memory too; the width of its bus.

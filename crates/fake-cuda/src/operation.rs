@@ -2,10 +2,11 @@
 
 use std::sync::Arc;
 
+use crate::copy::Copy;
 use crate::driver::{Driver, outside_the_driver};
 use crate::error::Result;
 use crate::faults::Fault;
-use crate::ffi::{HostCall, HostSpan};
+use crate::ffi::HostCall;
 use crate::handle::Handle;
 use crate::launch::KernelCall;
 use crate::memory::Origin;
@@ -26,31 +27,6 @@ pub(crate) enum Operation {
     },
     Free {
         address: u64,
-    },
-}
-
-/// A copy.
-#[derive(Clone)]
-pub(crate) enum Copy {
-    /// From host memory as it is when the copy runs.
-    FromHost {
-        to: u64,
-        from: HostSpan,
-    },
-    /// From host memory as it was at the call.
-    FromStaging {
-        to: u64,
-        bytes: Arc<[u8]>,
-    },
-    ToHost {
-        to: HostSpan,
-        from: u64,
-        bytes: u64,
-    },
-    Within {
-        to: u64,
-        from: u64,
-        bytes: u64,
     },
 }
 
@@ -100,7 +76,7 @@ impl Driver {
                 self.run_kernels(&[(Arc::clone(call), false)]);
                 Ok(())
             }
-            Operation::Copy(copy) => self.perform_copy(copy),
+            Operation::Copy(copy) => copy.perform(self),
             Operation::Fill(fill) => self.memory.fill(fill.address, &fill.element, fill.count),
             Operation::Host(call) => {
                 outside_the_driver(|| call.run());
@@ -115,20 +91,6 @@ impl Driver {
         };
         if let Err(why) = done {
             self.fail(Fault::of_access(why));
-        }
-    }
-
-    fn perform_copy(&self, copy: &Copy) -> Result<(), String> {
-        match copy {
-            Copy::FromHost { to, from } => self.memory.write(*to, &from.read()),
-            Copy::FromStaging { to, bytes } => self.memory.write(*to, bytes),
-            Copy::ToHost { to, from, bytes } => {
-                to.write(&self.memory.read(*from, *bytes)?);
-                Ok(())
-            }
-            &Copy::Within { to, from, bytes } => {
-                self.memory.write(to, &self.memory.read(from, bytes)?)
-            }
         }
     }
 }

@@ -43,6 +43,29 @@ pub(crate) mod launch_attribute {
     pub(crate) const LAST: u32 = 16;
 }
 
+/// `CUDA_MEMCPY2D` (`_v2`): both sides, the bytes of a row, and the rows.
+#[derive(Clone, Copy)]
+#[repr(C)]
+pub(crate) struct Memcpy2d {
+    pub(crate) from: Memcpy2dSide,
+    pub(crate) to: Memcpy2dSide,
+    pub(crate) width: usize,
+    pub(crate) height: usize,
+}
+
+/// One side of a `CUDA_MEMCPY2D`.
+#[derive(Clone, Copy)]
+#[repr(C)]
+pub(crate) struct Memcpy2dSide {
+    pub(crate) x: usize,
+    pub(crate) y: usize,
+    pub(crate) memory: u32,
+    pub(crate) host: HostAddress,
+    pub(crate) device: u64,
+    pub(crate) array: usize,
+    pub(crate) pitch: usize,
+}
+
 /// `CUDA_KERNEL_NODE_PARAMS` (`_v2`).
 #[derive(Clone, Copy)]
 #[repr(C)]
@@ -90,29 +113,6 @@ pub(crate) struct UpdateResult {
     pub(crate) result: u32,
     pub(crate) error_node: Handle,
     pub(crate) error_from_node: Handle,
-}
-
-/// `CUDA_MEMCPY2D`.
-#[derive(Clone, Copy)]
-#[repr(C)]
-pub(crate) struct Memcpy2d {
-    pub(crate) from: Memcpy2dSide,
-    pub(crate) to: Memcpy2dSide,
-    pub(crate) width: usize,
-    pub(crate) height: usize,
-}
-
-/// The fields of `CUDA_MEMCPY2D` for the source, and again for the destination.
-#[derive(Clone, Copy)]
-#[repr(C)]
-pub(crate) struct Memcpy2dSide {
-    pub(crate) x_bytes: usize,
-    pub(crate) y: usize,
-    pub(crate) memory_type: u32,
-    pub(crate) host: HostAddress,
-    pub(crate) device: u64,
-    pub(crate) array: Handle,
-    pub(crate) pitch: usize,
 }
 
 /// `CU_MEMORYTYPE_HOST` and `CU_MEMORYTYPE_DEVICE`.
@@ -187,6 +187,7 @@ mod tests {
     fn structures_have_the_sizes_of_cuda_h() {
         assert_eq!(size_of::<LaunchConfig>(), 56);
         assert_eq!(size_of::<LaunchAttribute>(), 72);
+        assert_eq!(size_of::<Memcpy2d>(), 128);
         assert_eq!(size_of::<KernelNodeParams>(), 72);
         assert_eq!(size_of::<EdgeData>(), 8);
         assert_eq!(size_of::<InstantiateParams>(), 32);

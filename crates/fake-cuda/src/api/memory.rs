@@ -1,6 +1,7 @@
 //! Device memory, pinned memory, copies and fills.
 
-use crate::copy::Return::Early;
+use crate::copy::Copy;
+use crate::copy::Return::{Done, Early};
 use crate::driver::Driver;
 use crate::error::{Code, Result};
 use crate::ffi::{HostAddress, In, Out, Untyped};
@@ -45,22 +46,30 @@ exports! {
         |_, _| Code::NOT_SUPPORTED.err("kernels cannot access host memory here");
 
     Context cuMemcpyHtoD_v2(to: u64, from: HostAddress, bytes: usize) |driver, caller| {
-        driver.copy_to_device_now(to, from, bytes, caller)
+        driver.copy(Copy::to_device(to, from, bytes), LEGACY, Done, caller)
     };
     Context cuMemcpyDtoH_v2(to: HostAddress, from: u64, bytes: usize) |driver, caller| {
-        driver.copy_to_host_now(to, from, bytes, caller)
+        driver.copy(Copy::to_host(to, from, bytes), LEGACY, Done, caller)
     };
+    // Does not wait: both sides are the device's.
     Context cuMemcpyDtoD_v2(to: u64, from: u64, bytes: usize) |driver, caller| {
-        driver.copy_within(to, from, bytes, LEGACY, caller)
+        driver.copy(Copy::within(to, from, bytes), LEGACY, Early, caller)
     };
     Context cuMemcpyHtoDAsync_v2(to: u64, from: HostAddress, bytes: usize, stream: Handle)
-        |driver, caller| driver.copy_to_device(to, from, bytes, stream, Early, caller);
+        |driver, caller| driver.copy(Copy::to_device(to, from, bytes), stream, Early, caller);
     Context cuMemcpyDtoHAsync_v2(to: HostAddress, from: u64, bytes: usize, stream: Handle)
-        |driver, caller| driver.copy_to_host(to, from, bytes, stream, Early, caller);
+        |driver, caller| driver.copy(Copy::to_host(to, from, bytes), stream, Early, caller);
     Context cuMemcpyDtoDAsync_v2(to: u64, from: u64, bytes: usize, stream: Handle)
-        |driver, caller| driver.copy_within(to, from, bytes, stream, caller);
-    Context cuMemcpy2DAsync_v2(copy: In<Memcpy2d>, stream: Handle)
-        |driver, caller| driver.copy_rows(copy.get()?, stream, caller);
+        |driver, caller| driver.copy(Copy::within(to, from, bytes), stream, Early, caller);
+    Context cuMemcpy2D_v2(copy: In<Memcpy2d>) |driver, caller| {
+        driver.copy(Copy::planes(&copy.get()?)?, LEGACY, Done, caller)
+    };
+    Context cuMemcpy2DUnaligned_v2(copy: In<Memcpy2d>) |driver, caller| {
+        driver.copy(Copy::planes(&copy.get()?)?, LEGACY, Done, caller)
+    };
+    Context cuMemcpy2DAsync_v2(copy: In<Memcpy2d>, stream: Handle) |driver, caller| {
+        driver.copy(Copy::planes(&copy.get()?)?, stream, Early, caller)
+    };
 
     Context cuMemsetD8_v2(address: u64, value: u8, count: usize) |driver, caller| {
         driver.fill(address, &[value], count, LEGACY, caller)

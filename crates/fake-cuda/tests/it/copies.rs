@@ -144,10 +144,7 @@ fn wrong_addresses_are_refused() {
         result::free_sync(words.device).unwrap();
         assert_eq!(code(result::free_sync(words.device)), INVALID);
         assert_eq!(code(result::malloc_sync(0)), INVALID);
-        assert_eq!(
-            code(result::malloc_sync(1 << 40)),
-            sys::CUresult::CUDA_ERROR_OUT_OF_MEMORY
-        );
+        assert_eq!(code(result::malloc_sync(1 << 40)), sys::CUresult::CUDA_ERROR_OUT_OF_MEMORY);
     }
 }
 
@@ -165,4 +162,38 @@ fn freed_memory_that_queued_work_uses_is_a_sticky_fault() {
     assert_eq!(code(words.stream.synchronize()), illegal);
     assert_eq!(code(result::mem_get_info()), illegal);
     assert!(turn.driver.report("fault").unwrap().contains("device memory"));
+}
+
+#[test]
+fn rows_are_copied_between_pitches() {
+    let turn = Turn::take();
+    let words = Words::new(&turn);
+    let (stream, host) = (words.stream.clone(), [1u8, 2, 3, 4, 5, 6]);
+    let mut device = stream.alloc_zeros::<u8>(8).unwrap();
+    let address = cudarc::driver::DevicePtrMut::device_ptr_mut(&mut device, &stream).0;
+    use sys::CUmemorytype::{CU_MEMORYTYPE_DEVICE, CU_MEMORYTYPE_HOST};
+    let mut copy = sys::CUDA_MEMCPY2D {
+        srcXInBytes: 1,
+        srcY: 0,
+        srcMemoryType: CU_MEMORYTYPE_HOST,
+        srcHost: host.as_ptr().cast(),
+        srcDevice: 0,
+        srcArray: std::ptr::null_mut(),
+        srcPitch: 3,
+        dstXInBytes: 0,
+        dstY: 0,
+        dstMemoryType: CU_MEMORYTYPE_DEVICE,
+        dstHost: std::ptr::null_mut(),
+        dstDevice: address,
+        dstArray: std::ptr::null_mut(),
+        dstPitch: 4,
+        WidthInBytes: 2,
+        Height: 2,
+    };
+    // SAFETY: two rows of two bytes, within both sides.
+    unsafe { sys::cuMemcpy2DAsync_v2(&copy, stream.cu_stream()).result().unwrap() };
+    assert_eq!(stream.clone_dtoh(&device).unwrap(), [2, 3, 0, 0, 5, 6, 0, 0]);
+    copy.srcPitch = 2;
+    // SAFETY: the driver refuses rows that are longer than their pitch.
+    assert_eq!(unsafe { sys::cuMemcpy2DAsync_v2(&copy, stream.cu_stream()) }, INVALID);
 }

@@ -26,10 +26,7 @@ fn settings_shape_the_device() {
     use sys::CUdevice_attribute as A;
     assert_eq!(attribute(A::CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT), 7);
     assert_eq!(context.compute_capability().unwrap(), (8, 0));
-    assert_eq!(
-        attribute(A::CU_DEVICE_ATTRIBUTE_MAX_SHARED_MEMORY_PER_BLOCK_OPTIN),
-        163 << 10
-    );
+    assert_eq!(attribute(A::CU_DEVICE_ATTRIBUTE_MAX_SHARED_MEMORY_PER_BLOCK_OPTIN), 163 << 10);
     assert_eq!(result::mem_get_info().unwrap(), (1 << 20, 1 << 20));
     assert_eq!(turn.driver.set("num_sms", 8).unwrap_err().code, 401);
     assert_eq!(turn.driver.set("nosuch", 8).unwrap_err().code, 500);

@@ -1,5 +1,6 @@
 //! The library as a program sees it: loaded by path, then used through cudarc.
-#![allow(unsafe_code)]
+#![allow(unsafe_code, reason = "cudarc's lower layers are unsafe")]
+#![allow(clippy::unwrap_used, reason = "a test that cannot unwrap says less, not more")]
 
 mod capture;
 mod copies;
