@@ -147,7 +147,12 @@ impl<'a, 'm> Body<'a, 'm> {
     fn directive(&mut self, cursor: &mut Cursor<'a, '_>) -> Result<(), ParseError> {
         let name = cursor.word("a directive")?;
         match name {
-            ".reg" => self.declare_registers(cursor),
+            ".reg" => {
+                let ty = cursor.word("a type")?;
+                self.declare_registers(cursor, ty)
+            }
+            // `.reg.b16`
+            _ if name.starts_with(".reg.") => self.declare_registers(cursor, &name[".reg".len()..]),
             ".shared" | ".local" => {
                 let variable = Variable::parse(cursor)?;
                 cursor.punct(b';')?;
@@ -164,8 +169,11 @@ impl<'a, 'm> Body<'a, 'm> {
     }
 
     /// `.reg .b32 %a, %r<10>;`
-    fn declare_registers(&mut self, cursor: &mut Cursor<'a, '_>) -> Result<(), ParseError> {
-        let word = cursor.word("a type")?;
+    fn declare_registers(
+        &mut self,
+        cursor: &mut Cursor<'a, '_>,
+        word: &str,
+    ) -> Result<(), ParseError> {
         let Some(ty) = word.strip_prefix('.').and_then(Type::parse) else {
             return cursor.fail(format!("unknown type {word} of a register"));
         };

@@ -19,6 +19,7 @@ pub(super) const TABLE: &Table = &[
     ("mapa", mapa),
     ("getctarank", get_block_rank),
     ("griddepcontrol", griddepcontrol),
+    ("setmaxnreg", set_max_registers),
 ];
 
 /// The name of an operation on an mbarrier.
@@ -165,6 +166,20 @@ fn griddepcontrol<'a>(_: &mut Body<'a, '_>, s: &mut Statement<'a>) -> Decoded {
     }
     s.modifiers.require("launch_dependents")?;
     Ok(Op::LaunchDependents)
+}
+
+/// `setmaxnreg.inc.sync.aligned.u32 n`: registers have no number here, but the rules hold.
+fn set_max_registers<'a>(_: &mut Body<'a, '_>, s: &mut Statement<'a>) -> Decoded {
+    if !s.modifiers.take("inc") {
+        s.modifiers.require("dec")?;
+    }
+    for expected in ["sync", "aligned", "u32"] {
+        s.modifiers.require(expected)?;
+    }
+    match *s.operands()? {
+        [Operand::Integer(n)] if (24..=256).contains(&n) && n % 8 == 0 => Ok(Op::Nop),
+        ref operands => Err(format!("{operands:?}: expected a multiple of 8 from 24 to 256")),
+    }
 }
 
 /// `barrier.cluster.arrive{.release|.relaxed}{.aligned}`, `barrier.cluster.wait{.acquire}{.aligned}`
