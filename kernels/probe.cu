@@ -22,7 +22,7 @@ __device__ __forceinline__ uint4 load_once(uint64_t address) {
 }  // namespace
 
 extern "C" __global__ void __launch_bounds__(THREADS)
-    read_probe_u32(const __grid_constant__ ReadProbeParams p) {
+    read_probe(const __grid_constant__ ReadProbeParams p) {
     const uint64_t start = blockIdx.x * p.block_bytes;
     const uint64_t end = min(start + p.block_bytes, p.num_bytes);
     const uint64_t last_vector = end & ~uint64_t{15};

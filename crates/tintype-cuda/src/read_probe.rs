@@ -40,7 +40,7 @@ pub(crate) fn run(
 fn launch(address: u64, len: u64, out: u64) -> Launch {
     let params = ReadProbeParams { out, data: address, num_bytes: len, block_bytes: BLOCK_BYTES };
     let num_blocks = len.div_ceil(BLOCK_BYTES).max(1) as u32;
-    Launch::new("read_probe_u32", [num_blocks, 1, 1], [NUM_THREADS, 1, 1], &params)
+    Launch::new("read_probe", [num_blocks, 1, 1], [NUM_THREADS, 1, 1], &params)
 }
 
 #[cfg(test)]
