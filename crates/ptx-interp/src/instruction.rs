@@ -93,9 +93,7 @@ pub(crate) enum Op {
     /// `cp.async`, `cp.async.bulk`
     StartCopy(Box<StartCopy>),
     /// `cp.async.commit_group`, `cp.async.bulk.commit_group`
-    CommitGroup {
-        bulk: bool,
-    },
+    CommitGroup { bulk: bool },
     /// `cp.async.wait_group` and its variants
     WaitGroups(WaitGroups),
     /// `cp.async.mbarrier.arrive`

@@ -143,10 +143,15 @@ impl Memory {
     pub fn read(&self, address: u64, out: &mut [u8]) -> Result<(), MemoryError> {
         let table = self.table();
         let (allocation, start) = table.range(address, out.len() as u64)?;
-        for piece in pieces(start, out.len()) {
-            let word = allocation.words[piece.word].load(Ordering::Relaxed).to_le_bytes();
-            let len = piece.len;
-            out[piece.at..piece.at + len].copy_from_slice(&word[piece.skip..piece.skip + len]);
+        let whole = whole_words(start, out.len());
+        let (words, rest) = out.split_at_mut(whole);
+        let source = &allocation.words[start / 4..];
+        for (bytes, word) in words.as_chunks_mut::<4>().0.iter_mut().zip(source) {
+            *bytes = word.load(Ordering::Relaxed).to_le_bytes();
+        }
+        for Piece { word, skip, len, at } in pieces(start + whole, rest.len()) {
+            let word = allocation.words[word].load(Ordering::Relaxed).to_le_bytes();
+            rest[at..at + len].copy_from_slice(&word[skip..skip + len]);
         }
         Ok(())
     }
@@ -156,9 +161,16 @@ impl Memory {
     /// # Errors
     /// When the range is not inside one allocation.
     pub fn write(&self, address: u64, bytes: &[u8]) -> Result<(), MemoryError> {
-        self.write_with(address, bytes.len(), |at, out| {
-            out.copy_from_slice(&bytes[at..at + out.len()]);
-        })
+        let table = self.table();
+        let (allocation, start) = table.range(address, bytes.len() as u64)?;
+        let (words, rest) = bytes.split_at(whole_words(start, bytes.len()));
+        for (bytes, word) in words.as_chunks::<4>().0.iter().zip(&allocation.words[start / 4..]) {
+            word.store(u32::from_le_bytes(*bytes), Ordering::Relaxed);
+        }
+        allocation.write_with(start + words.len(), rest.len(), |at, out| {
+            out.copy_from_slice(&rest[at..at + out.len()]);
+        });
+        Ok(())
     }
 
     /// Repeats `pattern` over `count` times its length from `address` on.
@@ -166,28 +178,22 @@ impl Memory {
     /// # Errors
     /// When the range is not inside one allocation.
     pub fn fill(&self, address: u64, pattern: &[u8], count: usize) -> Result<(), MemoryError> {
-        self.write_with(address, pattern.len() * count, |at, out| {
+        let table = self.table();
+        let len = pattern.len().saturating_mul(count);
+        let (allocation, start) = table.range(address, len as u64)?;
+        if let Ok(word) = <[u8; 4]>::try_from(pattern)
+            && start.is_multiple_of(4)
+        {
+            for to in &allocation.words[start / 4..start / 4 + count] {
+                to.store(u32::from_le_bytes(word), Ordering::Relaxed);
+            }
+            return Ok(());
+        }
+        allocation.write_with(start, len, |at, out| {
             for (i, byte) in out.iter_mut().enumerate() {
                 *byte = pattern[(at + i) % pattern.len()];
             }
-        })
-    }
-
-    /// Writes `len` bytes, of which `source` gives those from an offset on.
-    fn write_with(
-        &self,
-        address: u64,
-        len: usize,
-        source: impl Fn(usize, &mut [u8]),
-    ) -> Result<(), MemoryError> {
-        let table = self.table();
-        let (allocation, start) = table.range(address, len as u64)?;
-        for Piece { word, skip, len, at } in pieces(start, len) {
-            let mut bytes = [0; 4];
-            source(at, &mut bytes[skip..skip + len]);
-            let mask = (!0u32 >> (32 - 8 * len)) << (8 * skip);
-            allocation.store_bits(word, mask, u32::from_le_bytes(bytes));
-        }
+        });
         Ok(())
     }
 
@@ -287,6 +293,16 @@ impl Allocation {
         offset <= self.bytes && len <= self.bytes - offset
     }
 
+    /// Writes `len` bytes from offset `start` on, of which `source` gives those from one on.
+    fn write_with(&self, start: usize, len: usize, source: impl Fn(usize, &mut [u8])) {
+        for Piece { word, skip, len, at } in pieces(start, len) {
+            let mut bytes = [0; 4];
+            source(at, &mut bytes[skip..skip + len]);
+            let mask = (!0u32 >> (32 - 8 * len)) << (8 * skip);
+            self.store_bits(word, mask, u32::from_le_bytes(bytes));
+        }
+    }
+
     /// Sets the bits of `mask` in a word to those of `bits`, leaving the others to other threads.
     pub(crate) fn store_bits(&self, word: usize, mask: u32, bits: u32) {
         let word = &self.words[word];
@@ -313,6 +329,11 @@ struct Piece {
     len: usize,
     /// Offset of the part in the range.
     at: usize,
+}
+
+/// How many of `len` bytes from byte `start` on can be copied as whole words.
+fn whole_words(start: usize, len: usize) -> usize {
+    if start.is_multiple_of(4) { len / 4 * 4 } else { 0 }
 }
 
 /// Splits `len` bytes from byte `start` on at the borders of words.

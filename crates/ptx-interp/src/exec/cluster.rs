@@ -167,7 +167,10 @@ impl<'e> Cluster<'e> {
             let num_warps = self.blocks[block].warps.len() as u64;
             for at in 0..num_warps {
                 let warp = order.permuted(at, num_warps, 2 + 2 * round) as usize;
-                progress |= self.turn(block, warp)?;
+                match self.turn(block, warp) {
+                    Ok(did) => progress |= did,
+                    Err(fault) => return Err(self.cause_of(fault, block, warp)),
+                }
             }
             let Block { state, warps } = &mut self.blocks[block];
             progress |= state.open_barriers(warps, self.env.code, &mut self.tick);
@@ -180,6 +183,18 @@ impl<'e> Cluster<'e> {
     fn turn(&mut self, block: usize, warp: usize) -> Result<bool, Fault> {
         let index = self.blocks[block].state.index;
         self.executor(block, warp).run(TURN).map_err(|fault| fault.in_block(index))
+    }
+
+    /// A value that nothing has written may be one that another warp is about to write, with a
+    /// barrier missing: then the race is the fault to report.
+    fn cause_of(&mut self, fault: Fault, block: usize, warp: usize) -> Fault {
+        if fault.kind() != FaultKind::Uninitialized {
+            return fault;
+        }
+        let others = (0..self.blocks[block].warps.len()).filter(|other| *other != warp);
+        let faults = others.filter_map(|other| self.turn(block, other).err());
+        let race = faults.into_iter().find(|other| other.kind() == FaultKind::Race);
+        race.unwrap_or(fault)
     }
 
     fn executor(&mut self, block: usize, warp: usize) -> Executor<'_, 'e> {

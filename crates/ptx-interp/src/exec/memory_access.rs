@@ -228,9 +228,7 @@ impl Executor<'_, '_> {
             let defined = |i: usize| (lines.defined[i] >> lane & 1) << i;
             let defined = defined(0) | defined(1) | defined(2) | defined(3);
             let stored = match space {
-                Space::Global | Space::Generic => {
-                    self.store_global(address, access, data, defined)
-                }
+                Space::Global | Space::Generic => self.store_global(address, access, data, defined),
                 Space::Shared => self.store_shared(lane, address, access.len, data, defined),
                 Space::Local => self.warp.local.store(lane, address, access.len, data, defined),
                 Space::Param => {

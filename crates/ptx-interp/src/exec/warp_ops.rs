@@ -123,6 +123,7 @@ impl Executor<'_, '_> {
     }
 
     /// `shfl.sync`; what it reads from a lane that does not take part is undefined.
+    #[inline(never)]
     pub(super) fn shuffle(&mut self, op: &Shuffle, active: u32) -> Result<Flow, Fault> {
         let members = match self.members(op.members, active)? {
             Ok(members) => members,
@@ -147,6 +148,7 @@ impl Executor<'_, '_> {
     }
 
     /// `vote.sync`
+    #[inline(never)]
     pub(super) fn vote(&mut self, op: &Vote, active: u32) -> Result<Flow, Fault> {
         let members = match self.members(op.members, active)? {
             Ok(members) => members,
@@ -172,6 +174,7 @@ impl Executor<'_, '_> {
     }
 
     /// `match.sync`
+    #[inline(never)]
     pub(super) fn matching(&mut self, op: &Match, active: u32) -> Result<Flow, Fault> {
         let members = match self.members(op.members, active)? {
             Ok(members) => members,
@@ -198,6 +201,7 @@ impl Executor<'_, '_> {
     }
 
     /// `redux.sync`
+    #[inline(never)]
     pub(super) fn reduce(&mut self, op: &Reduce, active: u32) -> Result<Flow, Fault> {
         let members = match self.members(op.members, active)? {
             Ok(members) => members,
@@ -214,6 +218,7 @@ impl Executor<'_, '_> {
     }
 
     /// `elect.sync`: the lowest lane leads.
+    #[inline(never)]
     pub(super) fn elect(&mut self, op: &Elect, active: u32) -> Result<Flow, Fault> {
         let members = match self.members(op.members, active)? {
             Ok(members) => members,
@@ -228,6 +233,7 @@ impl Executor<'_, '_> {
     }
 
     /// `bar.warp.sync`
+    #[inline(never)]
     pub(super) fn sync_warp(&mut self, members: Slot<u32>, active: u32) -> Result<Flow, Fault> {
         if let Err(flow) = self.members(members, active)? {
             return Ok(flow);

@@ -114,13 +114,19 @@ fn setp<'a>(body: &mut Body<'a, '_>, s: &mut Statement<'a>) -> Decoded {
         Operand::Pair(first, second) => (Operand::Name(first, 0), Some(Operand::Name(second, 0))),
         ref single => (single.clone(), None),
     };
-    let first = body.destination::<bool>(&first)?;
-    let compared = compare(body, (a.clone(), b.clone()), (comparison, nan), ty)?;
+    let dst = body.destination::<bool>(&first)?;
+    let operands = (a.clone(), b.clone());
+    let how = (comparison, nan);
+    let second = second.filter(|second| *second != Operand::Name("_", 0));
+    if with.is_none() && second.is_none() {
+        return compare(body, dst, operands, how, ty);
+    }
     let with = match with {
         Some((combine, c)) => Some((combine, body.predicate(c)?)),
         None => None,
     };
-    if let Some(second) = second.filter(|second| *second != Operand::Name("_", 0)) {
+    let compared = compare_first(body, operands, how, ty)?;
+    if let Some(second) = second {
         let inverse = Slot::new(body.new_register(1).index);
         body.lanes(PredicateOp { f: |a, _| !a, dst: inverse, operands: [compared; 2] });
         let second = body.destination::<bool>(&second)?;
@@ -128,64 +134,75 @@ fn setp<'a>(body: &mut Body<'a, '_>, s: &mut Statement<'a>) -> Decoded {
         body.lanes(PredicateOp { f, dst: second, operands: [inverse, other] });
     }
     let (f, other) = with.unwrap_or((|a, _| a, compared));
-    lanes(PredicateOp { f, dst: first, operands: [compared, other] })
+    lanes(PredicateOp { f, dst, operands: [compared, other] })
 }
 
-/// Emits a comparison; returns the predicate that it writes.
-fn compare<'a>(
+/// Emits a comparison, in front of what uses it; returns the predicate that it writes.
+fn compare_first<'a>(
     body: &mut Body<'a, '_>,
     operands: (Operand<'a>, Operand<'a>),
     how: (Comparison, bool),
     ty: Type,
 ) -> Result<Slot<bool>, String> {
+    let dst = Slot::new(body.new_register(1).index);
+    let op = compare(body, dst, operands, how, ty)?;
+    body.emit(op);
+    Ok(dst)
+}
+
+/// A comparison of two operands, and whether NaN fulfils it.
+fn compare<'a>(
+    body: &mut Body<'a, '_>,
+    dst: Slot<bool>,
+    operands: (Operand<'a>, Operand<'a>),
+    how: (Comparison, bool),
+    ty: Type,
+) -> Decoded {
     match ty {
-        Type::U16 | Type::B16 => compare_as::<u16>(body, operands, how),
-        Type::S16 => compare_as::<i16>(body, operands, how),
-        Type::U32 | Type::B32 => compare_as::<u32>(body, operands, how),
-        Type::S32 => compare_as::<i32>(body, operands, how),
-        Type::U64 | Type::B64 => compare_as::<u64>(body, operands, how),
-        Type::S64 => compare_as::<i64>(body, operands, how),
-        Type::F32 => compare_as::<f32>(body, operands, how),
-        Type::F64 => compare_as::<f64>(body, operands, how),
-        Type::F16 => compare_as::<F16>(body, operands, how),
-        Type::Bf16 => compare_as::<Bf16>(body, operands, how),
-        ty => Err(format!("the type {ty:?} is not supported")),
+        Type::U16 | Type::B16 => compare_as::<u16>(body, dst, operands, how),
+        Type::S16 => compare_as::<i16>(body, dst, operands, how),
+        Type::U32 | Type::B32 => compare_as::<u32>(body, dst, operands, how),
+        Type::S32 => compare_as::<i32>(body, dst, operands, how),
+        Type::U64 | Type::B64 => compare_as::<u64>(body, dst, operands, how),
+        Type::S64 => compare_as::<i64>(body, dst, operands, how),
+        Type::F32 => compare_as::<f32>(body, dst, operands, how),
+        Type::F64 => compare_as::<f64>(body, dst, operands, how),
+        Type::F16 => compare_as::<F16>(body, dst, operands, how),
+        Type::Bf16 => compare_as::<Bf16>(body, dst, operands, how),
+        ty => unsupported(ty),
     }
 }
 
 fn compare_as<'a, T: Number>(
     body: &mut Body<'a, '_>,
-    operands: (Operand<'a>, Operand<'a>),
+    dst: Slot<bool>,
+    (a, b): (Operand<'a>, Operand<'a>),
     (comparison, nan): (Comparison, bool),
-) -> Result<Slot<bool>, String> {
+) -> Decoded {
+    let operands = (dst, body.source::<T>(&a)?, body.source::<T>(&b)?);
     match comparison {
-        Comparison::Equal => emit(body, operands, nan, |a: T, b: T| a == b),
+        Comparison::Equal => test(operands, nan, |a: T, b: T| a == b),
         // Of numbers: NaN decides for itself.
-        Comparison::NotEqual => emit(body, operands, nan, |a: T, b: T| a < b || a > b),
-        Comparison::Less => emit(body, operands, nan, |a: T, b: T| a < b),
-        Comparison::LessEqual => emit(body, operands, nan, |a: T, b: T| a <= b),
-        Comparison::Greater => emit(body, operands, nan, |a: T, b: T| a > b),
-        Comparison::GreaterEqual => emit(body, operands, nan, |a: T, b: T| a >= b),
-        Comparison::Ordered => emit(body, operands, nan, |a: T, b: T| !a.is_nan() && !b.is_nan()),
-        Comparison::Unordered => emit(body, operands, nan, |_: T, _: T| false),
+        Comparison::NotEqual => test(operands, nan, |a: T, b: T| a < b || a > b),
+        Comparison::Less => test(operands, nan, |a: T, b: T| a < b),
+        Comparison::LessEqual => test(operands, nan, |a: T, b: T| a <= b),
+        Comparison::Greater => test(operands, nan, |a: T, b: T| a > b),
+        Comparison::GreaterEqual => test(operands, nan, |a: T, b: T| a >= b),
+        Comparison::Ordered => test(operands, nan, |a: T, b: T| !a.is_nan() && !b.is_nan()),
+        Comparison::Unordered => test(operands, nan, |_: T, _: T| false),
     }
 }
 
-fn emit<'a, T: Number>(
-    body: &mut Body<'a, '_>,
-    (a, b): (Operand<'a>, Operand<'a>),
+fn test<T: Number>(
+    (dst, a, b): (Slot<bool>, Slot<T::Lane>, Slot<T::Lane>),
     nan: bool,
     f: impl Fn(T, T) -> bool + Send + Sync + 'static,
-) -> Result<Slot<bool>, String> {
-    let (a, b) = (body.source::<T>(&a)?, body.source::<T>(&b)?);
-    let dst = Slot::new(body.new_register(1).index);
+) -> Decoded {
     if nan {
         let f = move |a: T, b: T| f(a, b) || a.is_nan() || b.is_nan();
-        body.lanes(Map2::<_, bool, T, T> { f, dst, a, b });
-    } else {
-        body.lanes(Map2::<_, bool, T, T> { f, dst, a, b });
+        return lanes(Map2::<_, bool, T, T> { f, dst, a, b });
     }
-    Ok(dst)
+    lanes(Map2::<_, bool, T, T> { f, dst, a, b })
 }
 
 /// `set` writes ones or zeros (as a float: 1 or 0).
@@ -199,7 +216,7 @@ fn set<'a>(body: &mut Body<'a, '_>, s: &mut Statement<'a>) -> Decoded {
         ty => return unsupported(ty),
     };
     let dst = body.destination::<u32>(&d)?;
-    let predicate = compare(body, (a, b), how, from)?;
+    let predicate = compare_first(body, (a, b), how, from)?;
     let (a, b) = (body.source::<u32>(&one)?, body.source::<u32>(&zero)?);
     lanes(Select { dst, a, b, predicate })
 }

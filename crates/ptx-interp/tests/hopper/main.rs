@@ -6,6 +6,7 @@ mod attention;
 mod cluster;
 mod dependent;
 mod device;
+mod half;
 mod matmul;
 mod producer;
 mod ring;
