@@ -7,6 +7,20 @@
 #include "params/gemm.cuh"
 #include "view.cuh"
 
+// The j-th 8 tokens' sums, by selection, so that a loop over j can stay a loop.
+template <int TILES, int UNITS>
+__device__ __forceinline__ void select(const float (&sums)[TILES][UNITS][4], int j,
+                                       float (&out)[UNITS][4]) {
+#pragma unroll
+    for (int i = 0; i < UNITS * 4; ++i) {
+        out[i / 4][i % 4] = sums[0][i / 4][i % 4];
+#pragma unroll
+        for (int k = 1; k < TILES; ++k) {
+            if (j == k) out[i / 4][i % 4] = sums[k][i / 4][i % 4];
+        }
+    }
+}
+
 // Where a warp's accumulators go: units `unit .. unit + UNITS` of the weight's rows, by 8 tokens at
 // a time. `scratch` is the warp's own shared memory.
 template <int UNITS>
@@ -53,7 +67,8 @@ struct Finish {
         const uint32_t octets = paired ? UNITS : 2 * UNITS;
 #pragma unroll 1
         for (uint32_t item = lane; item < 8 * octets; item += 32) {
-            const uint32_t i = item / octets, octet = item % octets;
+            const uint32_t i = paired ? item / UNITS : item / (2 * UNITS);
+            const uint32_t octet = item - i * octets;
             const uint32_t col = (unit * (paired ? 1 : 2) + octet) * 8;
             float* from = scratch + i * PITCH + octet * (paired ? 16 : 8);
             if (token + i < p.num_tokens && col < num_cols()) {

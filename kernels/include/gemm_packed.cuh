@@ -1,8 +1,8 @@
 // Products of many rows with a packed weight, on Hopper.
 //
 // The weight is the A operand and its rows are M; the tokens are N. A ring of slots in shared
-// memory, 64 columns each, is filled by two warps, one with the weight (bulk copies of fragments
-// that are used as they are) and one with x, and emptied by eight warps that multiply. The warp
+// memory, 64 columns each, is filled by one warp with the weight (bulk copies of fragments that are
+// used as they are) and by three with x, and emptied by eight warps that multiply. The warp
 // that fetches the weight starts before the kernel in front has ended. A cluster cuts the columns:
 // its blocks add up their sums, in the order of their ranks, through each other's shared memory.
 #pragma once
@@ -15,7 +15,8 @@
 
 constexpr uint32_t GEMM_WARPS = 8;  // that multiply
 constexpr uint32_t GEMM_PACKED_THREADS = (GEMM_WARPS + 4) * 32;
-constexpr uint32_t X_WARPS = 2;       // that fetch x; of the four others one fetches the weight
+constexpr uint32_t X_WARPS = 3;  // that fetch x; one more fetches the weight
+constexpr uint32_t X_STEP = X_WARPS * 4;  // tokens that they copy at a time
 constexpr uint32_t TOKEN_TILES_TOGETHER = 8;  // token tiles that share a weight from the cache
 constexpr uint32_t SLOT_COLS = PACKED_GROUP_COLS;
 constexpr uint32_t SLOT_ROW_BYTES = 2 * SLOT_COLS;  // of a token
@@ -30,8 +31,14 @@ __device__ __forceinline__ void leave_registers() {
     asm volatile("setmaxnreg.dec.sync.aligned.u32 %0;" ::"n"(COUNT));
 }
 
-// How the eight warps share a tile: `TILES` times 8 tokens a warp, `WARPS_N` warps along the tokens,
-// and up to `MAX_UNITS` times 16 rows a warp.
+__device__ __forceinline__ void store_shared16(uint32_t to, const float (&c)[4]) {
+    asm volatile("st.shared.v4.f32 [%0], {%1, %2, %3, %4};" ::"r"(to), "f"(c[0]), "f"(c[1]),
+                 "f"(c[2]), "f"(c[3])
+                 : "memory");
+}
+
+// How the eight warps share a tile: `TILES` times 8 tokens a warp, `WARPS_N` warps along the
+// tokens, and up to `MAX_UNITS` times 16 rows a warp.
 template <int TILES, int WARPS_N, int MAX_UNITS>
 struct Shape {
     static constexpr uint32_t WARPS_M = GEMM_WARPS / WARPS_N;
@@ -90,6 +97,7 @@ struct Ring {
     }
 
     __device__ __forceinline__ void init() const {
+        clear_missing();
         if (threadIdx.x == 0) {
             for (uint32_t i = 0; i < p.num_stages; ++i) {
                 mbarrier_init(full + i * 8, 1 + X_WARPS * 32);
@@ -144,7 +152,7 @@ struct Ring {
     }
 
     // `X_WARPS` warps: copy x. The 16-byte pieces of odd tokens are swapped in pairs, so that the
-    // multiplying warps read without bank conflicts. Tokens past the last are zeros.
+    // multiplying warps read without bank conflicts.
     __device__ __forceinline__ void fetch_x() const {
         const uint32_t lane = threadIdx.x % 32, piece = lane % 8;
         const uint32_t row = (threadIdx.x / 32 - GEMM_WARPS - 1) * 4 + lane / 8;
@@ -152,29 +160,40 @@ struct Ring {
         const uint32_t to = S::WEIGHT_BYTES + row * SLOT_ROW_BYTES + (piece ^ (row & 1)) * 16;
         Cursor at;
         for (uint32_t index = first_chunk(); index < num_chunks(); index += chunk_step()) {
-            const uint32_t token = chunk_at(p, index, S::TOKENS).token + row;
+            const uint32_t token = chunk_at(p, index, S::TOKENS).token;
+            const uint32_t rows = min(S::TOKENS, p.product.num_tokens - token);
+            const uint32_t mine = rows > row ? (rows - row - 1) / X_STEP + 1 : 0;
             const uint64_t column = (first_group * SLOT_COLS + piece * 8) * 2;
-            const char* from =
-                global_pointer<char>(p.product.x.address + token * row_bytes + column);
+            uint64_t from = p.product.x.address + (token + row) * row_bytes + column;
             for (uint32_t i = 0; i < num_groups; ++i, from += SLOT_ROW_BYTES) {
                 wait_empty(at);
-                copy_tokens(slot(at) + to, from, row_bytes, token);
+                copy_tokens(slot(at) + to, from, X_STEP * row_bytes, mine);
                 mbarrier_arrive_copies(full + at.slot * 8);
                 at.advance(p.num_stages);
             }
         }
     }
 
-    // This lane's 16 bytes of the tokens that it copies, from `token`.
-    __device__ __forceinline__ void copy_tokens(uint32_t to, const char* from, uint64_t row_bytes,
-                                                uint32_t token) const {
-        constexpr uint32_t STEP = X_WARPS * 4;
-#pragma unroll 4
-        for (uint32_t i = 0; i < S::TOKENS / STEP; ++i) {
-            const bool inside = token + i * STEP < p.product.num_tokens;
-            const char* source = inside ? from + i * STEP * row_bytes
-                                        : global_pointer<char>(p.product.x.address);
-            copy_async16(to + i * STEP * SLOT_ROW_BYTES, source, inside);
+    // This lane's 16 bytes of `count` tokens, `step` bytes apart.
+    __device__ __forceinline__ static void copy_tokens(uint32_t to, uint64_t from, uint64_t step,
+                                                       uint32_t count) {
+#pragma unroll 8
+        for (uint32_t i = 0; i < count; ++i) {
+            copy_async16(to, global_pointer<char>(from));
+            to += X_STEP * SLOT_ROW_BYTES, from += step;
+        }
+    }
+
+    // Zeros for the tokens that the last tile lacks: nothing else writes their places before they
+    // are read. All threads call it, and a barrier follows.
+    __device__ __forceinline__ void clear_missing() const {
+        const uint32_t first = p.product.num_tokens % S::TOKENS;
+        if (first == 0) return;
+        const uint32_t pieces = (S::TOKENS - first) * (SLOT_ROW_BYTES / 16);
+        for (uint32_t i = threadIdx.x; i < pieces * p.num_stages; i += GEMM_PACKED_THREADS) {
+            const uint32_t row = slots + i / pieces * S::SLOT_BYTES + S::WEIGHT_BYTES;
+            const float zeros[4] = {};
+            store_shared16(row + first * SLOT_ROW_BYTES + i % pieces * 16, zeros);
         }
     }
 };
@@ -189,12 +208,6 @@ __device__ __forceinline__ float4 cluster_load16(uint32_t address, uint32_t rank
                  : "r"(remote)
                  : "memory");
     return value;
-}
-
-__device__ __forceinline__ void store_shared16(uint32_t to, const float (&c)[4]) {
-    asm volatile("st.shared.v4.f32 [%0], {%1, %2, %3, %4};" ::"r"(to), "f"(c[0]), "f"(c[1]),
-                 "f"(c[2]), "f"(c[3])
-                 : "memory");
 }
 
 // One warp's part of a tile: `UNITS` times 16 rows by `TILES` times 8 tokens.
@@ -275,18 +288,6 @@ struct WarpTile {
         }
     }
 
-    // The sums of tokens 8j to 8j + 8, by selection, so that a loop over j can stay a loop.
-    __device__ __forceinline__ void select(int j, float (&out)[UNITS][4]) const {
-#pragma unroll
-        for (int i = 0; i < UNITS * 4; ++i) {
-            out[i / 4][i % 4] = sums[0][i / 4][i % 4];
-#pragma unroll
-            for (int k = 1; k < TILES; ++k) {
-                if (j == k) out[i / 4][i % 4] = sums[k][i / 4][i % 4];
-            }
-        }
-    }
-
     // Where 8 tokens' sums of this warp lie in a block's memory for sums.
     __device__ __forceinline__ static uint32_t place(uint32_t sums, uint32_t j, uint32_t i) {
         const uint32_t warp = threadIdx.x / 32, lane = threadIdx.x % 32;
@@ -318,8 +319,8 @@ struct WarpTile {
     }
 };
 
-// What a multiplying warp does with a chunk of `UNITS` blocks. In a cluster it shows its sums to the
-// others, in the ring, which has been emptied for good, and finishes its share of the tokens.
+// What a multiplying warp does with a chunk of `UNITS` blocks. In a cluster it shows its sums to
+// the others, in the ring, which has been emptied for good, and finishes its share of the tokens.
 template <typename T, typename S, int UNITS, int TILES>
 __device__ __forceinline__ void multiply_chunk(const Ring<S>& ring, Cursor& at, const Chunk& chunk,
                                                float* scratch) {
@@ -340,7 +341,7 @@ __device__ __forceinline__ void multiply_chunk(const Ring<S>& ring, Cursor& at, 
     for (uint32_t j = first; j < first + share; ++j) {
         float c[UNITS][4];
         if (alone) {
-            tile.select(j, c);
+            select(tile.sums, j, c);
         } else {
             tile.collect(ring.slots, j, c);
         }
@@ -384,7 +385,7 @@ __device__ __forceinline__ void gemm_packed(const GemmPackedParams& p) {
         if (warp == GEMM_WARPS) {
             if (threadIdx.x % 32 == 0) ring.fetch_weight();
             __syncwarp();
-        } else if (warp <= GEMM_WARPS + X_WARPS) {
+        } else {
             pdl_wait();
             ring.fetch_x();
             pdl_launch_dependents();

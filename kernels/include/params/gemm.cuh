@@ -31,3 +31,14 @@ struct GemmPackedParams {
     uint32_t read_once;        // whether the weight is read once
 };
 static_assert(sizeof(GemmPackedParams) == 96, "twin of GemmPackedParams in src/params/gemm.rs");
+
+// The same by the kernel that takes every mix of types.
+struct GemmAnyParams {
+    GemmParams product;
+    uint32_t weight_dtype;  // a DType
+    uint32_t packing;       // a Packing
+};
+static_assert(sizeof(GemmAnyParams) == 80, "twin of GemmAnyParams in src/params/gemm.rs");
+
+// How a weight lies in memory; with PACKING_GATE_UP gate and up share units, see packed.cuh.
+enum Packing : uint32_t { PACKING_NONE = 0, PACKING_PLAIN = 1, PACKING_GATE_UP = 2 };
