@@ -21,8 +21,8 @@ const PTX: &str = "\
 const PREPROCESSED: &str = r#"
 struct ScaleParams { View out; };
 template <typename T> __attribute__((global)) void unused(T a, T b) {}
-extern "C" __attribute__((global)) void __attribute__((launch_bounds((256), (2)))) scale(const __attribute__((grid_constant)) ScaleParams p) {
-}
+extern "C" __attribute__((global)) void __attribute__((launch_bounds((256), (2))))
+    scale(const __attribute__((grid_constant)) ScaleParams p) {}
 extern "C" __attribute__((global)) __attribute__((launch_bounds(256)))
 void add_bf16(
     const __attribute__((grid_constant)) AddParams params) { f(a, b); }
