@@ -306,3 +306,56 @@ impl Driver {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::thread::ThreadId;
+
+    use super::*;
+    use crate::config::Config;
+    use crate::stream::NON_BLOCKING;
+
+    fn other_thread() -> ThreadId {
+        std::thread::spawn(|| std::thread::current().id()).join().unwrap()
+    }
+
+    /// Whether a capture by this thread in mode `capture` forbids a call of `caller`.
+    fn forbids(capture: CaptureMode, caller: &Caller) -> bool {
+        let mut driver = Driver::new(Config::default());
+        let stream = driver.stream_create(NON_BLOCKING, 0).unwrap();
+        let own = Caller::new(std::thread::current().id());
+        driver.begin_capture(stream, capture, &own).unwrap();
+        let forbidden = driver.forbid_in_capture(Unsafe("a call"), caller).is_err();
+        let invalidated = driver.capture_status(stream).unwrap() == CaptureStatus::Invalidated;
+        assert_eq!(forbidden, invalidated);
+        forbidden
+    }
+
+    #[test]
+    fn modes_of_captures_and_threads_decide_together() {
+        use CaptureMode::{Global, Relaxed, ThreadLocal};
+        let modes = [Global, ThreadLocal, Relaxed];
+        let in_all = |thread, mode| {
+            let caller = Caller { mode, ..Caller::new(thread) };
+            modes.map(|capture| forbids(capture, &caller))
+        };
+        let (own, other) = (std::thread::current().id(), other_thread());
+        assert_eq!(in_all(own, Global), [true, true, false]);
+        assert_eq!(in_all(own, ThreadLocal), [true, true, false]);
+        assert_eq!(in_all(own, Relaxed), [false; 3]);
+        assert_eq!(in_all(other, Global), [true, false, false]);
+        assert_eq!(in_all(other, ThreadLocal), [false; 3]);
+    }
+
+    #[test]
+    fn a_capture_that_fails_leaves_no_graph() {
+        let mut driver = Driver::new(Config::default());
+        let caller = Caller::new(std::thread::current().id());
+        let stream = driver.stream_create(NON_BLOCKING, 0).unwrap();
+        driver.begin_capture(stream, CaptureMode::Relaxed, &caller).unwrap();
+        driver.invalidate_stream(stream);
+        assert!(driver.end_capture(stream, &caller).is_err());
+        assert_eq!(driver.graphs.iter().count(), 0);
+        assert_eq!(driver.capture_status(stream).unwrap(), CaptureStatus::None);
+    }
+}

@@ -150,3 +150,41 @@ impl Driver {
         Ok(dot)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    fn node(edges: &[(usize, bool)]) -> Node {
+        let edges = edges.iter().map(|&(from, programmatic)| Edge { from, programmatic }).collect();
+        Node { operation: Operation::Free { address: 0 }, edges }
+    }
+
+    #[test]
+    fn every_order_respects_the_edges_and_some_differ() {
+        // A diamond with a node beside it.
+        let one = |from| (from, false);
+        let nodes =
+            [node(&[]), node(&[one(0)]), node(&[one(0)]), node(&[one(1), one(2)]), node(&[])];
+        let orders: BTreeSet<Vec<usize>> =
+            (0..50).map(|seed| execution_order(&nodes, seed)).collect();
+        for order in &orders {
+            let place = |index| order.iter().position(|&i| i == index).unwrap();
+            assert_eq!(order.len(), nodes.len());
+            assert!(place(0) < place(1).min(place(2)) && place(1).max(place(2)) < place(3));
+        }
+        assert!(orders.len() > 3);
+        assert_eq!(execution_order(&nodes, 0), [0, 1, 2, 3, 4]);
+    }
+
+    #[test]
+    fn only_a_programmatic_successor_right_behind_overlaps() {
+        assert!(overlaps(&node(&[(3, true)]), Some(3)));
+        assert!(!overlaps(&node(&[(3, true)]), Some(2)));
+        assert!(!overlaps(&node(&[(3, false)]), Some(3)));
+        assert!(!overlaps(&node(&[(3, true), (2, false)]), Some(3)));
+        assert!(!overlaps(&node(&[]), None));
+    }
+}

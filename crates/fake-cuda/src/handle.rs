@@ -113,3 +113,29 @@ impl<T> Table<T> {
         self.items.retain(|_, item| keep(item));
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_stale_or_foreign_handle_is_an_error() {
+        let mut table = Table::new(Kind::Event);
+        let first = table.insert('a');
+        let second = table.insert('b');
+        assert_eq!(table.remove(first).unwrap(), 'a');
+        assert_eq!(table.get(first).unwrap_err().code, Code::INVALID_HANDLE);
+        assert_eq!(*table.get(second).unwrap(), 'b');
+        assert_ne!(table.insert('c'), first);
+        for foreign in [Handle::NULL, Handle(7), Handle::new(Kind::Stream, 2)] {
+            assert_eq!(table.get(foreign).unwrap_err().code, Code::INVALID_HANDLE);
+        }
+    }
+
+    #[test]
+    fn a_handle_keeps_kind_id_and_index_apart() {
+        let node = Handle::indexed(Kind::Node, 70_000, 5000);
+        assert_eq!((node.id(Kind::Node).unwrap(), node.index()), (70_000, 5000));
+        assert!(node.id(Kind::Graph).is_err());
+    }
+}

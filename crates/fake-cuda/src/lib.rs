@@ -46,3 +46,8 @@ mod vmm;
 
 pub use client::{ControlError, FakeDriver};
 pub use library::{beside_executable, without_symbol};
+
+/// Compiles the README's example.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

@@ -222,3 +222,34 @@ impl Driver {
         self.memory.free(address).map(drop)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn accounts_are_kept_in_granules() {
+        let mut memory = DeviceMemory::new(2048);
+        let address = memory.alloc(1, Origin::Alloc).unwrap();
+        assert_eq!(memory.free_bytes(), 2048 - 512);
+        assert_eq!(memory.alloc(1537, Origin::Alloc).unwrap_err().code, Code::OUT_OF_MEMORY);
+        memory.alloc(1536, Origin::Alloc).unwrap();
+        memory.free(address).unwrap();
+        assert_eq!(memory.free_bytes(), 512);
+    }
+
+    #[test]
+    fn a_range_may_cross_mappings_but_no_gap() {
+        let mut memory = DeviceMemory::new(1 << 20);
+        let base = memory.space().reserve(4096);
+        memory.alloc_at(base, 1024, Origin::Graph).unwrap();
+        memory.alloc_at(base + 1024, 1024, Origin::Graph).unwrap();
+        let bytes: Vec<u8> = (0..100).collect();
+        memory.write(base + 980, &bytes).unwrap();
+        assert_eq!(memory.read(base + 980, 100).unwrap(), bytes);
+        memory.fill(base + 1020, &[1, 2], 4).unwrap();
+        assert_eq!(memory.read(base + 1020, 8).unwrap(), [1, 2, 1, 2, 1, 2, 1, 2]);
+        assert!(memory.write(base + 1000, &[0; 1100]).is_err());
+        assert_eq!(memory.check(base + 2048, 1).unwrap_err().code, Code::INVALID_VALUE);
+    }
+}

@@ -6,8 +6,8 @@ use crate::gpu::Gpu;
 const MODES: [char; 3] = ['G', 'T', 'R'];
 
 /// Captures a kernel and then `call`, and says what came of it: result of the call / result of the
-/// end of the capture, and the types of the nodes if there is a graph. What is the same in all modes
-/// is said once.
+/// end of the capture, and the types of the nodes if there is a graph. What is the same in all
+/// modes is said once.
 pub(crate) fn inside(gpu: &Gpu, call: impl Fn(&Gpu, u32) -> u32) -> String {
     let found = [0, 1, 2].map(|mode| in_mode(gpu, mode, &call));
     if found.iter().all(|other| *other == found[0]) {

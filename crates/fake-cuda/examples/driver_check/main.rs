@@ -1,8 +1,9 @@
 //! Asks a driver what the fake driver believes that drivers answer, and prints the differences.
 //!
 //! `driver_check [LIBRARY]` runs every row of the model against the library, by default against
-//! `libcuda.so.1`, i.e. the real driver, and prints a line for each row that differs: row, expected,
-//! found. `driver_check --table` prints the model as the table of `docs/cuda-driver-model.md`.
+//! `libcuda.so.1`, i.e. the real driver, and prints a line for each row that differs: row,
+//! expected, found. `driver_check --table` prints the model as the tables of
+//! `docs/cuda-driver-model.md`.
 //!
 //! Rows run in child processes, since a fault stays with its process.
 #![allow(clippy::print_stdout, clippy::print_stderr)]

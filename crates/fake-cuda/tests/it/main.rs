@@ -5,7 +5,9 @@
 mod capture;
 mod copies;
 mod injection;
+mod kernels;
 mod loading;
+mod model;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
