@@ -1,4 +1,5 @@
 //! Runs NVIDIA PTX on the CPU and checks every access.
+#![doc = include_str!("../README.md")]
 
 mod bulk;
 mod convert;

@@ -83,11 +83,13 @@ impl Executor<'_, '_> {
         let env = self.env;
         let hit = &mut self.warp.hit;
         let mut allocation: Option<&Allocation> = None;
+        let mut waiting = active;
         for lane in env.order.lanes {
             let lane = usize::from(lane);
-            if active >> lane & 1 == 0 {
+            if waiting >> lane & 1 == 0 {
                 continue;
             }
+            waiting &= !(1 << lane);
             let address = addresses[lane];
             let found = match allocation.filter(|a| owns::<LEN>(a, address)) {
                 Some(found) => found,
@@ -97,6 +99,12 @@ impl Executor<'_, '_> {
             allocation = Some(found);
             let offset = address.wrapping_sub(found.base) as usize;
             let data = &lines.words[lane];
+            if LEN == 2 && pairs(addresses, waiting, lane) && owns::<4>(found, address) {
+                waiting &= !(2 << lane);
+                let both = (lines.words[lane + 1][0] << 16) | data[0];
+                found.words[offset / 4].store(both, Ordering::Relaxed);
+                continue;
+            }
             if LEN < 4 {
                 let shift = offset % 4 * 8;
                 let mask = (!0u32 >> (32 - 8 * LEN)) << shift;
@@ -156,6 +164,15 @@ impl Executor<'_, '_> {
         }
         Ok(())
     }
+}
+
+/// Whether the next lane writes the half-word behind this lane's. Both at once are one store
+/// instead of two exchanges.
+#[inline(always)]
+fn pairs(addresses: &[u64; 32], waiting: u32, lane: usize) -> bool {
+    lane < 31
+        && waiting >> (lane + 1) & 1 == 1
+        && addresses[lane + 1] == addresses[lane].wrapping_add(2)
 }
 
 /// Whether an access is aligned and inside an allocation.

@@ -182,8 +182,9 @@ fn compare_as<'a, T: Number>(
     let operands = (dst, body.source::<T>(&a)?, body.source::<T>(&b)?);
     match comparison {
         Comparison::Equal => test(operands, nan, |a: T, b: T| a == b),
-        // Of numbers: NaN decides for itself.
-        Comparison::NotEqual => test(operands, nan, |a: T, b: T| a < b || a > b),
+        Comparison::NotEqual => {
+            test(operands, nan, |a: T, b: T| a != b && !a.is_nan() && !b.is_nan())
+        }
         Comparison::Less => test(operands, nan, |a: T, b: T| a < b),
         Comparison::LessEqual => test(operands, nan, |a: T, b: T| a <= b),
         Comparison::Greater => test(operands, nan, |a: T, b: T| a > b),

@@ -69,8 +69,11 @@ impl Rules {
 
     fn output(self, value: f32) -> f32 {
         let value = self.flush.apply(value);
-        // NaN becomes 0.
-        if self.saturate { value.max(0.0).min(1.0) } else { value }
+        if !self.saturate {
+            return value;
+        }
+        // NaN and -0 become 0.
+        if value > 0.0 { value.min(1.0) } else { 0.0 }
     }
 
     fn input(self, value: f32) -> f64 {
