@@ -105,13 +105,13 @@ impl Groups {
     }
 }
 
-/// Loads from bulk-copy slots whose results no instruction of the warp has used yet.
+/// Loads from memory that bulk copies fill, whose results no instruction of the warp has used yet.
 ///
-/// On the hardware such a load may still be on its way when the next bulk copy lands in the slot,
-/// and then returns the newer bytes. A use of any of its registers ends that, for the warp's
-/// registers arrive together; so does an instruction that orders the lane's earlier loads (a
-/// barrier, an arrival, a proxy fence). Copying a register to another does not count as a use: the
-/// assembler gives both the same place.
+/// On the hardware such a load may still be on its way when the next bulk copy lands in the same
+/// memory, and then returns the newer bytes. A use of any of its registers before the copy ends
+/// that, for the warp's registers arrive together; so does an instruction that orders the lane's
+/// earlier loads (a barrier, an arrival, a proxy fence). Copying a register to another does not
+/// count as a use: the assembler gives both the same place.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct UnusedLoads {
     loads: Vec<UnusedLoad>,
@@ -122,7 +122,10 @@ struct UnusedLoad {
     registers: Vec<Register>,
     /// What each lane read that nothing has ordered yet.
     pieces: Vec<Piece>,
+    /// PTX line of the load.
     line: u32,
+    /// PTX line of a bulk copy into what was read: the registers may hold the newer bytes.
+    refill: Option<u32>,
 }
 
 /// Bytes of shared memory that a lane read.
@@ -135,6 +138,13 @@ pub(crate) struct Piece {
     pub(crate) bytes: u32,
 }
 
+/// A use of a value that may be newer than its load: the lines of the load and of the bulk copy.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Overtaken {
+    pub(crate) load: u32,
+    pub(crate) refill: u32,
+}
+
 impl UnusedLoads {
     /// Whether there are none: the common case, to be asked first.
     #[inline]
@@ -144,43 +154,62 @@ impl UnusedLoads {
 
     /// A load of `pieces` into `registers`.
     pub(crate) fn load(&mut self, registers: Vec<Register>, pieces: Vec<Piece>, line: u32) {
-        self.loads.push(UnusedLoad { registers, pieces, line });
+        self.loads.push(UnusedLoad { registers, pieces, line, refill: None });
     }
 
-    /// An instruction reads or overwrites `register`.
-    pub(crate) fn touch(&mut self, register: Register) {
+    /// An instruction reads `register`: if the load of its value was overtaken, an error.
+    pub(crate) fn read(&mut self, register: Register) -> Result<(), Overtaken> {
+        let loads = self.loads.iter().filter(|load| load.registers.contains(&register));
+        if let Some((load, refill)) = loads.filter_map(|load| Some((load, load.refill?))).next() {
+            return Err(Overtaken { load: load.line, refill });
+        }
         self.loads.retain(|load| !load.registers.contains(&register));
+        Ok(())
     }
 
-    /// `mov` between `registers`: a load into one of them is used when any of them is.
-    pub(crate) fn rename(&mut self, registers: &[Register]) {
+    /// An instruction overwrites `register`, for which it waits for the load; one that was
+    /// overtaken is no concern of that register any more.
+    pub(crate) fn overwrite(&mut self, register: Register) {
+        self.loads.retain(|load| load.refill.is_some() || !load.registers.contains(&register));
         for load in &mut self.loads {
-            if registers.iter().any(|register| load.registers.contains(register)) {
-                load.registers.extend(registers);
+            load.registers.retain(|own| *own != register);
+        }
+    }
+
+    /// `mov` from `sources` to `targets`: what holds for the sources holds for the targets.
+    pub(crate) fn rename(&mut self, sources: &[Register], targets: &[Register]) {
+        for target in targets.iter().filter(|target| !sources.contains(target)) {
+            self.overwrite(*target);
+        }
+        for load in &mut self.loads {
+            if sources.iter().any(|source| load.registers.contains(source)) {
+                load.registers.extend(targets);
             }
         }
     }
 
     /// `lanes` executed something that orders their earlier loads before what follows.
     pub(crate) fn order(&mut self, lanes: u32) {
-        for load in &mut self.loads {
+        for load in self.loads.iter_mut().filter(|load| load.refill.is_none()) {
             load.pieces.retain(|piece| lanes >> piece.lane & 1 == 0);
         }
         self.loads.retain(|load| !load.pieces.is_empty());
     }
 
-    /// Forgets all loads.
-    pub(crate) fn clear(&mut self) {
-        self.loads.clear();
-    }
-
-    /// The PTX line of a load that reads any of the bytes and is not used yet.
-    pub(crate) fn overlapping(&self, rank: u32, offset: u32, bytes: u32) -> Option<u32> {
+    /// A bulk copy in `line` overwrites the bytes: it overtakes the loads from them.
+    pub(crate) fn refill(&mut self, rank: u32, offset: u32, bytes: u32, line: u32) {
         let overlaps = |piece: &Piece| {
             let Piece { offset: start, bytes: len, .. } = *piece;
             piece.rank == rank && start < offset + bytes && offset < start + len
         };
-        self.loads.iter().find(|load| load.pieces.iter().any(overlaps)).map(|load| load.line)
+        for load in self.loads.iter_mut().filter(|load| load.pieces.iter().any(overlaps)) {
+            load.refill.get_or_insert(line);
+        }
+    }
+
+    /// Forgets all loads.
+    pub(crate) fn clear(&mut self) {
+        self.loads.clear();
     }
 }
 

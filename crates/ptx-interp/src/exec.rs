@@ -74,6 +74,9 @@ impl<'e> Executor<'_, 'e> {
     /// What the arms call is not inlined, so that arithmetic does not pay for the others' stack.
     #[inline(always)]
     fn execute(&mut self, instruction: &'e Instruction, active: u32) -> Result<Flow, Fault> {
+        if !self.warp.unused_loads.is_empty() {
+            self.touch_registers()?;
+        }
         match &instruction.op {
             Op::Lanes(op) => op.run(&mut self.warp.registers, active),
             Op::Special(op) => self.special(*op, active),

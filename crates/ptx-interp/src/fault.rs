@@ -28,7 +28,8 @@ pub enum FaultKind {
     MissingWait,
     /// An asynchronous copy of what was written the ordinary way, with no proxy fence between.
     MissingFence,
-    /// A bulk copy into memory whose older loads have not been used yet: they may return its bytes.
+    /// A use of what was loaded from shared memory before a bulk copy into the same bytes started,
+    /// and not used before that: the load may have returned the bytes of the copy.
     EarlyRefill,
     /// An access to the shared memory of a block of the cluster that has exited.
     BlockExited,

@@ -135,7 +135,8 @@ pub(crate) enum Constant {
 /// The registers, predicates excepted, that an instruction reads or writes.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Touched {
-    pub(crate) registers: Box<[Register]>,
+    pub(crate) reads: Box<[Register]>,
+    pub(crate) writes: Box<[Register]>,
     /// `mov`: the registers hold the same afterwards, which counts as no use.
     pub(crate) renames: bool,
 }

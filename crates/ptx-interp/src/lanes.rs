@@ -162,6 +162,16 @@ impl<T: Lane> Slot<T> {
         Self { index, kind: std::marker::PhantomData }
     }
 
+    /// The register, of the usual width of its kind.
+    pub(crate) fn register(self) -> Register {
+        let bits = match T::KIND {
+            Kind::Predicate => 1,
+            Kind::Word => 32,
+            Kind::Double => 64,
+        };
+        Register { kind: T::KIND, bits, index: self.index }
+    }
+
     #[inline(always)]
     fn index(self) -> usize {
         self.index as usize

@@ -68,7 +68,7 @@ impl Chain<'_> {
             for at in (0..self.flying.len()).rev() {
                 let dependency = self.dependency(at);
                 let grid = &mut self.flying[at];
-                if grid.dependency != Some(dependency) {
+                if !grid.is_done() && grid.dependency != Some(dependency) {
                     grid.advance(dependency, self.options)?;
                     break;
                 }
@@ -93,7 +93,9 @@ impl Chain<'_> {
         let room = self.flying.len() < MAX_DEPTH && !self.waiting.is_empty();
         let grid = &self.flying[at];
         let stop_at_trigger = is_last && room && grid.fits() && !grid.has_triggered();
-        Dependency { is_met: at == 0, stop_at_trigger }
+        // Only the launch in front counts: one that does not wait itself completes too early.
+        let is_met = at == 0 || self.flying[at - 1].is_done();
+        Dependency { is_met, stop_at_trigger }
     }
 }
 

@@ -62,35 +62,68 @@ fn piece(lane: u32, offset: u32, bytes: u32) -> Piece {
     Piece { lane, rank: 0, offset, bytes }
 }
 
-#[test]
-fn a_load_is_unused_until_one_of_its_registers_is_read() {
+/// Registers 1 and 2 loaded from bytes 64 to 96 by two lanes in line 7.
+fn loaded() -> UnusedLoads {
     let mut loads = UnusedLoads::default();
     loads.load(vec![register(1), register(2)], vec![piece(0, 64, 16), piece(1, 80, 16)], 7);
-    assert_eq!(loads.overlapping(0, 0, 64), None);
-    assert_eq!(loads.overlapping(1, 64, 16), None, "another block");
-    assert_eq!(loads.overlapping(0, 95, 1), Some(7));
-    loads.touch(register(3));
-    assert_eq!(loads.overlapping(0, 64, 16), Some(7));
-    loads.touch(register(2));
-    assert!(loads.is_empty());
+    loads
+}
+
+const OVERTAKEN: Result<(), Overtaken> = Err(Overtaken { load: 7, refill: 9 });
+
+#[test]
+fn a_refill_before_the_first_use_overtakes_the_load() {
+    let mut loads = loaded();
+    loads.refill(0, 95, 1, 9);
+    assert_eq!(loads.read(register(3)), Ok(()));
+    assert_eq!(loads.read(register(2)), OVERTAKEN);
 }
 
 #[test]
-fn a_copied_register_still_waits_for_a_use() {
-    let mut loads = UnusedLoads::default();
-    loads.load(vec![register(1)], vec![piece(0, 0, 4)], 7);
-    loads.rename(&[register(9), register(1)]);
-    assert!(!loads.is_empty());
-    loads.touch(register(9));
+fn a_refill_elsewhere_overtakes_nothing() {
+    let mut loads = loaded();
+    loads.refill(0, 0, 64, 9);
+    loads.refill(1, 64, 32, 9);
+    assert_eq!(loads.read(register(1)), Ok(()));
+}
+
+#[test]
+fn a_use_of_one_register_settles_all() {
+    let mut loads = loaded();
+    assert_eq!(loads.read(register(2)), Ok(()));
     assert!(loads.is_empty());
+    loads.refill(0, 64, 32, 9);
+    assert_eq!(loads.read(register(1)), Ok(()));
+}
+
+#[test]
+fn a_value_that_is_overwritten_unused_is_no_concern() {
+    let mut loads = loaded();
+    loads.refill(0, 64, 32, 9);
+    loads.overwrite(register(1));
+    assert_eq!(loads.read(register(1)), Ok(()));
+    assert_eq!(loads.read(register(2)), OVERTAKEN);
+}
+
+#[test]
+fn a_copied_register_is_as_new_as_its_source() {
+    let mut loads = loaded();
+    loads.rename(&[register(1)], &[register(5)]);
+    loads.refill(0, 64, 32, 9);
+    loads.rename(&[register(5)], &[register(6)]);
+    assert_eq!(loads.read(register(6)), OVERTAKEN);
+    loads.rename(&[register(8)], &[register(6)]);
+    assert_eq!(loads.read(register(6)), Ok(()));
 }
 
 #[test]
 fn ordering_one_lane_does_not_order_the_others() {
-    let mut loads = UnusedLoads::default();
-    loads.load(vec![register(1)], vec![piece(0, 0, 4), piece(1, 4, 4)], 7);
+    let mut loads = loaded();
     loads.order(0b01);
-    assert_eq!((loads.overlapping(0, 0, 4), loads.overlapping(0, 4, 4)), (None, Some(7)));
-    loads.order(0b10);
+    loads.refill(0, 64, 16, 8);
+    loads.refill(0, 80, 16, 9);
+    assert_eq!(loads.read(register(1)), OVERTAKEN);
+    let mut loads = loaded();
+    loads.order(0b11);
     assert!(loads.is_empty());
 }

@@ -50,9 +50,12 @@ impl ClusterBarrier {
 
     /// Opens the barrier if all threads that have not exited have arrived; whether it did.
     pub(crate) fn open<'w>(&mut self, warps: impl Iterator<Item = &'w mut Warp>) -> bool {
+        if !self.is_used {
+            return false;
+        }
         let side = Self::side(self.phase);
         let mut warps: Vec<_> = warps.collect();
-        if !self.is_used || warps.iter().any(|warp| warp.live() & !warp.arrived[side] != 0) {
+        if warps.iter().any(|warp| warp.live() & !warp.arrived[side] != 0) {
             return false;
         }
         self.known.resize(self.arriving.len().max(self.known.len()), 0);

@@ -40,12 +40,7 @@ impl Executor<'_, '_> {
             count += 1;
             let flow = match self.guarded(instruction.guard) {
                 Ok(0) => Ok((Flow::Next, 0)),
-                Ok(active) => {
-                    if !self.warp.unused_loads.is_empty() {
-                        self.touch_registers();
-                    }
-                    self.execute(instruction, active).map(|flow| (flow, active))
-                }
+                Ok(active) => self.execute(instruction, active).map(|flow| (flow, active)),
                 Err(fault) => Err(fault),
             };
             match flow.map_err(|fault| fault.at(self.warp.index, instruction.line))? {

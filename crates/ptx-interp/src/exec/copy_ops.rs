@@ -141,7 +141,9 @@ impl<'e> Executor<'_, 'e> {
             shared.start_read(&who, offset, copy.source_bytes)?;
         }
         if let Place::Shared { rank, offset } = copy.destination {
-            self.check_refill(rank, offset, copy.bytes, bulk)?;
+            if bulk {
+                self.warp.unused_loads.refill(rank, offset, copy.bytes, copy.line);
+            }
             let (shared, who) = self.shared_block(rank, lane, false);
             shared.start_write(&who, offset, copy.bytes, bulk)?;
         }
@@ -156,21 +158,6 @@ impl<'e> Executor<'_, 'e> {
             .memory
             .read(address, &mut vec![0; bytes as usize])
             .map_err(|error| Fault::new(FaultKind::OutOfBounds, error.to_string()))
-    }
-
-    /// Fails if loads of the warp from the bytes are not used yet.
-    fn check_refill(&self, rank: u32, offset: u32, bytes: u32, bulk: bool) -> Result<(), Fault> {
-        let loads = &self.warp.unused_loads;
-        match loads.overlapping(rank, offset, bytes) {
-            Some(line) if bulk => {
-                let message = format!(
-                    "a bulk copy into shared bytes {offset}..+{bytes}, from which line {line} \
-                     loaded values that have not been used: the loads may return the new bytes"
-                );
-                Err(Fault::new(FaultKind::EarlyRefill, message))
-            }
-            _ => Ok(()),
-        }
     }
 
     /// Starts a copy that was checked.

@@ -11,6 +11,9 @@ use crate::{Fault, FaultKind, Kernel, Launch, Memory, Options};
 /// Most threads of a block.
 const MAX_THREADS: u32 = 1024;
 
+/// Most blocks of a cluster.
+const MAX_CLUSTER: u32 = 16;
+
 /// One launch, ready to run.
 pub(crate) struct Env<'a> {
     pub(crate) kernel: &'a Kernel,
@@ -122,6 +125,12 @@ fn check(kernel: &Kernel, launch: &Launch<'_>) -> Result<(), Fault> {
     if kernel.required_cluster.is_some_and(|required| required != *cluster) {
         let required = kernel.required_cluster;
         return Err(invalid(format!("a cluster of {cluster:?} blocks, required {required:?}")));
+    }
+    let in_cluster = cluster.iter().try_fold(1u32, |product, &n| product.checked_mul(n));
+    if in_cluster.is_none_or(|blocks| blocks > MAX_CLUSTER) {
+        return Err(invalid(format!(
+            "a cluster of {cluster:?} blocks, the most are {MAX_CLUSTER}"
+        )));
     }
     if grid.iter().zip(cluster).any(|(grid, cluster)| grid % cluster != 0) {
         let message = format!("a grid of {grid:?} blocks is not made of clusters of {cluster:?}");

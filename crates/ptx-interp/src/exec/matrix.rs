@@ -65,6 +65,8 @@ impl Executor<'_, '_> {
         self.check_full(active, "ldmatrix")?;
         let mut lines = Lines { words: [[0; 4]; 32], defined: [!0; 4] };
         self.read_lines(&op.access, op.rows(), &mut lines)?;
+        let registers: Vec<_> = op.registers.iter().map(|slot| slot.register()).collect();
+        self.watch(&op.access, op.rows(), &registers)?;
         for (at, slot) in op.registers.iter().enumerate() {
             let rows = std::array::from_fn(|row| row_of(&lines.words[8 * at + row]));
             let written = |word: &u32| word >> (8 * at) & 0xff == 0xff;

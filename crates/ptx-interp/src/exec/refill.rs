@@ -3,9 +3,9 @@
 use super::memory_access::{Access, locate};
 use super::space::{Space, shared_at};
 use super::{Executor, lanes_of};
-use crate::Fault;
-use crate::bulk::Piece;
+use crate::bulk::{Overtaken, Piece};
 use crate::lanes::Register;
+use crate::{Fault, FaultKind};
 
 impl Executor<'_, '_> {
     /// A load of `access` into `registers` is about to write them: remembers what it reads of
@@ -34,15 +34,26 @@ impl Executor<'_, '_> {
         Ok(())
     }
 
-    /// The instruction reads or overwrites its registers: the loads into them are over.
+    /// The instruction is about to use its registers: fails if one holds what a bulk copy may
+    /// have brought after the load.
     #[cold]
-    pub(super) fn touch_registers(&mut self) {
+    pub(super) fn touch_registers(&mut self) -> Result<(), Fault> {
         let touched = &self.env.code.touched[self.pc as usize];
+        let loads = &mut self.warp.unused_loads;
         if touched.renames {
-            return self.warp.unused_loads.rename(&touched.registers);
+            loads.rename(&touched.reads, &touched.writes);
+            return Ok(());
         }
-        for register in &touched.registers {
-            self.warp.unused_loads.touch(*register);
+        for register in &touched.reads {
+            loads.read(*register).map_err(|Overtaken { load, refill }| {
+                let message = format!(
+                    "uses what line {load} loaded from shared memory, into which line {refill} \
+                     started a bulk copy before any use: the load may have returned the new bytes"
+                );
+                Fault::new(FaultKind::EarlyRefill, message)
+            })?;
         }
+        touched.writes.iter().for_each(|register| loads.overwrite(*register));
+        Ok(())
     }
 }

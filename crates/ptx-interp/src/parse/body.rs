@@ -22,7 +22,8 @@ pub(crate) struct Body<'a, 'm> {
     instructions: Vec<Instruction>,
     /// The registers that each instruction touches, and those of the one being decoded.
     touched: Vec<Touched>,
-    named: Vec<Register>,
+    read: Vec<Register>,
+    written: Vec<Register>,
     /// Guard and line of the instruction being decoded.
     guard: Option<Guard>,
     line: u32,
@@ -97,7 +98,8 @@ impl<'a, 'm> Body<'a, 'm> {
             constants: HashMap::new(),
             instructions: Vec::new(),
             touched: Vec::new(),
-            named: Vec::new(),
+            read: Vec::new(),
+            written: Vec::new(),
             guard: None,
             line: cursor.line(),
             targets: Vec::new(),
@@ -212,7 +214,14 @@ impl<'a, 'm> Body<'a, 'm> {
     /// The register called `name` in the innermost scope that declares it.
     pub(super) fn register(&mut self, name: &'a str) -> Option<Register> {
         let register = self.find_register(name);
-        self.named.extend(register.filter(|register| register.kind != Kind::Predicate));
+        self.read.extend(register.filter(|register| register.kind != Kind::Predicate));
+        register
+    }
+
+    /// The same of a register to write.
+    pub(super) fn register_to_write(&mut self, name: &'a str) -> Option<Register> {
+        let register = self.find_register(name);
+        self.written.extend(register.filter(|register| register.kind != Kind::Predicate));
         register
     }
 
@@ -280,7 +289,8 @@ impl<'a, 'm> Body<'a, 'm> {
         self.emit(op);
         self.touched.resize_with(self.instructions.len(), Touched::default);
         self.touched[first] = Touched {
-            registers: std::mem::take(&mut self.named).into(),
+            reads: std::mem::take(&mut self.read).into(),
+            writes: std::mem::take(&mut self.written).into(),
             renames: statement.opcode == "mov",
         };
         Ok(())

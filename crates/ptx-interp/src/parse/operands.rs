@@ -48,7 +48,7 @@ impl<'a> Body<'a, '_> {
         match operand {
             Operand::Name("_", 0) => Ok(self.new_register(bits)),
             Operand::Name(name, 0) => {
-                self.register(name).ok_or_else(|| format!("{name} is no register"))
+                self.register_to_write(name).ok_or_else(|| format!("{name} is no register"))
             }
             _ => Err(format!("{operand:?} cannot be written; expected a register")),
         }

@@ -49,7 +49,7 @@ fn waiting_for_the_wrong_parity_is_reported() {
 fn refilling_a_slot_whose_loads_are_unused_is_reported() {
     assert!(kinds("ring_early_refill").iter().all(|kind| *kind == FaultKind::EarlyRefill));
     let fault = run("ring_early_refill", 0).unwrap_err();
-    assert!(fault.message().contains("not been used"), "{fault}");
+    assert!(fault.message().contains("before any use"), "{fault}");
 }
 
 #[test]
