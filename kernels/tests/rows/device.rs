@@ -75,26 +75,43 @@ impl Device {
         self.run_clusters(kernel, grid, threads, 1, params);
     }
 
+    /// The same with blocks in clusters along x.
     pub(crate) fn run_clusters<P: NoUninit>(
         &self,
         kernel: &str,
-        [x, y]: [u32; 2],
+        grid: [u32; 2],
         threads: u32,
         cluster: u32,
         params: &P,
     ) {
-        let launch = Launch {
+        let launch = self.launch(kernel, grid, threads, params);
+        self.run_in_order(&[Launch { cluster: [cluster, 1, 1], ..launch }]);
+    }
+
+    /// A launch that may start before the one in front of it ends, where the chip can do that.
+    pub(crate) fn launch<'a, P: NoUninit>(
+        &'a self,
+        kernel: &'a str,
+        [x, y]: [u32; 2],
+        threads: u32,
+        params: &'a P,
+    ) -> Launch<'a> {
+        Launch {
             module: &self.module,
             kernel,
             grid: [x, y, 1],
             block: [threads, 1, 1],
-            cluster: [cluster, 1, 1],
+            cluster: [1, 1, 1],
             dynamic_shared_bytes: 0,
             params: bytemuck::bytes_of(params),
             programmatic: self.is_hopper,
-        };
+        }
+    }
+
+    /// Runs launches as a stream does.
+    pub(crate) fn run_in_order(&self, launches: &[Launch<'_>]) {
         let options = Options { seed: self.seed, ..Options::default() };
-        run(&self.memory, &[launch], &options).unwrap_or_else(|fault| panic!("{fault}"));
+        run(&self.memory, launches, &options).unwrap_or_else(|fault| panic!("{fault}"));
     }
 
     /// A float matrix with these elements.

@@ -2,7 +2,7 @@
 
 use tintype_kernels::params::{AddParams, SiluMulParams};
 
-use crate::device::{ALIGNED, DTYPES, ODD, Placing, assert_close, noise, on_each_device};
+use crate::device::{ALIGNED, DTYPES, ODD, Placing, Tensor, assert_close, noise, on_each_device};
 
 const ROWS: usize = 3;
 const SHAPES: [(usize, Placing); 4] = [(1, ODD), (40, ALIGNED), (40, ODD), (555, ALIGNED)];
@@ -48,5 +48,26 @@ fn silu_mul_gates_the_upper_half() {
             let expected: Vec<_> = (0..ROWS).flat_map(row).collect();
             assert_close(to, &device.read(out, [ROWS, cols]), &expected, "silu_mul");
         });
+    });
+}
+
+#[test]
+fn a_kernel_that_starts_early_waits_for_the_one_in_front() {
+    on_each_device("elementwise", |device| {
+        let shape = [ROWS, 64];
+        let floats = |seed| device.floats(DTYPES[0], shape, ALIGNED, noise(seed));
+        let (first, second, third) = (floats(1), floats(2), floats(3));
+        let add = |out: &Tensor, x: &Tensor| AddParams {
+            out: out.view,
+            x: x.view,
+            cols: 64,
+            reserved: 0,
+        };
+        let params = [add(&second, &first), add(&third, &second), add(&second, &third)];
+        let launches = params.each_ref().map(|p| device.launch("add", [ROWS as u32, 1], 32, p));
+        device.run_in_order(&launches);
+        let sums = first.values.iter().zip(&second.values).zip(&third.values);
+        let expected: Vec<_> = sums.map(|((a, b), c)| 2.0 * (a + b) + c).collect();
+        assert_close(DTYPES[0], &device.read(second.view, shape), &expected, "chain");
     });
 }
