@@ -164,6 +164,7 @@ fn number(modifier: &str) -> Option<Number> {
         "s64" => Number::Signed(64),
         "f16" => Number::Float(Format::F16),
         "bf16" => Number::Float(Format::Bf16),
+        "tf32" => Number::Float(Format::Tf32),
         "f32" => Number::Float(Format::F32),
         "f64" => Number::Float(Format::F64),
         _ => return None,
@@ -242,7 +243,7 @@ fn bits(number: Number) -> u32 {
     match number {
         Number::Signed(bits) | Number::Unsigned(bits) => bits,
         Number::Float(Format::F64) => 64,
-        Number::Float(Format::F32) => 32,
+        Number::Float(Format::F32 | Format::Tf32) => 32,
         Number::Float(_) => 16,
     }
 }

@@ -46,6 +46,47 @@ fn blocks_write_into_each_other() {
 }
 
 #[test]
+fn generic_addresses_reach_other_blocks() {
+    let mut shifted = expected(|values, rank| values[(rank + 1) % CLUSTER]);
+    // Thread 0 of each cluster's first block tells how many threads counted.
+    for cluster in 0..BLOCKS / CLUSTER {
+        shifted[cluster * CLUSTER * 32] = (CLUSTER * 32) as f32;
+    }
+    for seed in SEEDS {
+        assert_eq!(run("cluster_generic", seed).unwrap(), shifted, "seed {seed}");
+    }
+}
+
+#[test]
+fn an_mbarrier_of_another_block_takes_arrivals_and_bytes() {
+    let sums = expected(|values, _| values.iter().sum());
+    for kernel in ["cluster_send_bulk", "cluster_send_stores"] {
+        for seed in SEEDS {
+            let out = run(kernel, seed).unwrap();
+            for first in (0..BLOCKS * 32).step_by(CLUSTER * 32) {
+                assert_eq!(out[first..][..32], sums[first..][..32], "{kernel} seed {seed}");
+            }
+        }
+    }
+}
+
+#[test]
+fn reading_an_inbox_before_its_mbarrier_completes_is_reported() {
+    for seed in SEEDS {
+        let kind = run("cluster_send_no_wait", seed).unwrap_err().kind();
+        assert!(matches!(kind, FaultKind::Race | FaultKind::Uninitialized), "{kind:?}");
+    }
+}
+
+#[test]
+fn waiting_at_the_cluster_barrier_without_arriving_is_reported() {
+    for seed in SEEDS {
+        let kind = run("cluster_missing_arrival", seed).unwrap_err().kind();
+        assert_eq!(kind, FaultKind::InvalidUse);
+    }
+}
+
+#[test]
 fn without_a_barrier_before_it_a_remote_read_is_a_race() {
     for kernel in ["cluster_sum_unordered", "cluster_relaxed"] {
         for seed in SEEDS {

@@ -3,26 +3,28 @@
 use crate::device::{Device, SEEDS, params, pattern};
 use ptx_interp::Launch;
 
-const LEN: usize = 256;
 const DEPTH: usize = 5;
 
-/// What the last of five launches of `kernel` wrote.
-fn chain(kernel: &str, programmatic: bool, seed: u64) -> Vec<f32> {
+/// What the last of five launches of `kernel` wrote, each of `blocks` blocks.
+fn chain(kernel: &str, blocks: usize, programmatic: bool, seed: u64) -> Vec<f32> {
     let device = Device::new(include_str!("../ptx/dependent.ptx"));
-    let mut buffers = vec![device.upload_f32(&pattern(LEN))];
-    buffers.extend((0..DEPTH).map(|_| device.alloc_f32(LEN)));
+    let len = 64 * blocks;
+    let mut buffers = vec![device.upload_f32(&pattern(len))];
+    buffers.extend((0..DEPTH).map(|_| device.alloc_f32(len)));
     let params: Vec<_> = buffers.windows(2).map(|pair| params(&[pair[1], pair[0]], &[])).collect();
+    let shape = [blocks as u32, 64, 1];
     let launches: Vec<_> = params
         .iter()
-        .map(|params| Launch { programmatic, ..device.launch(kernel, [4, 64, 1], params) })
+        .map(|params| Launch { programmatic, ..device.launch(kernel, shape, params) })
         .collect();
     let stats = device.run(&launches, seed).unwrap();
-    assert_eq!(stats.num_blocks, 4 * DEPTH as u64);
-    device.download_f32(buffers[DEPTH], LEN)
+    assert_eq!(stats.num_blocks, (blocks * DEPTH) as u64);
+    device.download_f32(buffers[DEPTH], len)
 }
 
-fn expected() -> Vec<f32> {
-    pattern(LEN).iter().map(|value| value + DEPTH as f32).collect()
+/// What the chain gives if nothing goes wrong.
+fn expected(blocks: usize) -> Vec<f32> {
+    pattern(64 * blocks).iter().map(|value| value + DEPTH as f32).collect()
 }
 
 #[test]
@@ -30,10 +32,18 @@ fn kernels_that_wait_see_what_the_one_before_wrote() {
     for seed in SEEDS {
         for kernel in ["add_one_early", "add_one_at_end", "add_one_plain"] {
             for programmatic in [false, true] {
-                let out = chain(kernel, programmatic, seed);
-                assert_eq!(out, expected(), "{kernel} {programmatic} seed {seed}");
+                let out = chain(kernel, 4, programmatic, seed);
+                assert_eq!(out, expected(4), "{kernel} {programmatic} seed {seed}");
             }
         }
+    }
+}
+
+/// More blocks than may wait at a time: the rest starts when the launch in front has finished.
+#[test]
+fn grids_of_any_size_take_part() {
+    for kernel in ["add_one_early", "add_one_at_end"] {
+        assert_eq!(chain(kernel, 1100, true, 3), expected(1100), "{kernel}");
     }
 }
 
@@ -42,7 +52,7 @@ fn kernels_that_wait_see_what_the_one_before_wrote() {
 fn reading_before_the_wait_reads_unfinished_data() {
     for seed in SEEDS {
         for kernel in ["add_one_late_wait", "add_one_no_wait"] {
-            let out = chain(kernel, true, seed);
+            let out = chain(kernel, 4, true, seed);
             assert!(out.iter().all(|value| value.is_nan()), "{kernel} seed {seed}: {out:?}");
         }
     }
@@ -52,6 +62,6 @@ fn reading_before_the_wait_reads_unfinished_data() {
 #[test]
 fn plain_launches_need_no_wait() {
     for kernel in ["add_one_late_wait", "add_one_no_wait"] {
-        assert_eq!(chain(kernel, false, 0), expected(), "{kernel}");
+        assert_eq!(chain(kernel, 4, false, 0), expected(4), "{kernel}");
     }
 }

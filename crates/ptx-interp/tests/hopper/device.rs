@@ -67,9 +67,10 @@ impl Device {
         }
     }
 
-    /// Runs launches with a seed.
+    /// Runs launches with a seed, on one thread or two.
     pub(crate) fn run(&self, launches: &[Launch<'_>], seed: u64) -> Result<Stats, Fault> {
-        let options = Options { seed, num_threads: Some(1), max_steps: 1_000_000 };
+        let options =
+            Options { seed, num_threads: Some(1 + seed as usize % 2), max_steps: 1_000_000 };
         run(&self.memory, launches, &options)
     }
 }

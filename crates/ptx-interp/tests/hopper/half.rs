@@ -31,7 +31,7 @@ impl Half {
         f32::from_bits(match self {
             Self::Bf16 => wide << 16,
             Self::F16 if wide & 0x7fff == 0 => wide << 16,
-            Self::F16 => (wide & 0x8000) << 16 | ((wide & 0x7fff) << 13) + ((127 - 15) << 23),
+            Self::F16 => ((wide & 0x8000) << 16) | (((wide & 0x7fff) << 13) + ((127 - 15) << 23)),
         })
     }
 }
