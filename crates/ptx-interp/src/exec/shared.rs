@@ -24,9 +24,12 @@ pub(crate) struct Accessor<'a> {
     pub(crate) atomic: bool,
 }
 
-/// Writes of several lanes at once have no writing lane.
+/// Several lanes of the warp made the access.
 const SEVERAL: u8 = u8::MAX;
+/// The write was atomic.
 const ATOMIC: u8 = u8::MAX - 1;
+/// Several lanes read, each bytes of its own.
+const MIXED: u8 = u8::MAX - 2;
 
 #[derive(Debug, Clone, Copy, Default)]
 struct Cell {
@@ -34,6 +37,8 @@ struct Cell {
     read_stamp: u32,
     /// The writer's `warp_epoch`.
     warp_epoch: u32,
+    /// The latest reader's `warp_epoch`.
+    read_epoch: u32,
     /// Warps of the block that read the word.
     readers: u32,
     /// Index in the cluster of the warp that wrote.
@@ -41,6 +46,7 @@ struct Cell {
     /// Index in the cluster, plus 1, of a warp of another block that read.
     remote_reader: u16,
     writer_lane: u8,
+    reader_lane: u8,
     /// Bytes that anything ever wrote, one bit each; above them marks of asynchronous copies.
     defined: u8,
     /// Bytes of the latest write and of the latest reads.
@@ -214,8 +220,18 @@ impl Cell {
         }
         match self.remote_reader.checked_sub(1).map(usize::from) {
             Some(reader) if !who.clock.is_over(reader, self.read_stamp) => race(reader, true),
+            _ if self.was_read_by_other_lane(who) => race(who.clock.id(), true),
             _ => Ok(()),
         }
+    }
+
+    /// Whether only the warp itself read the word since it last synchronised, in another lane.
+    fn was_read_by_other_lane(&self, who: &Accessor<'_>) -> bool {
+        who.warp.is_some_and(|warp| self.readers == 1 << warp)
+            && self.read_stamp == who.clock.stamp()
+            && self.read_epoch == who.warp_epoch
+            && self.reader_lane != who.lane
+            && self.reader_lane != MIXED
     }
 
     #[inline]
@@ -226,6 +242,14 @@ impl Cell {
         }
         let reader = who.warp.map_or(0, |warp| 1 << warp);
         let same = self.read_stamp == who.clock.stamp();
+        let same_warp = same && self.readers == reader && self.read_epoch == who.warp_epoch;
+        self.reader_lane = match self.reader_lane {
+            lane if !same_warp || lane == who.lane => who.lane,
+            MIXED => MIXED,
+            _ if self.read == bytes => SEVERAL,
+            _ => MIXED,
+        };
+        self.read_epoch = who.warp_epoch;
         if same && (self.read == bytes || self.readers == reader) {
             self.readers |= reader;
             self.read |= bytes;

@@ -59,16 +59,16 @@ fn sums_and_products() {
     check("mul.wide.s16 %d, %a, %b;", (32, &[16, 16]), |a, b, _| {
         (i32::from(a as i16) * i32::from(b as i16)) as u64
     });
-    check("mul.hi.u32 %d, %a, %b;", U32, |a, b, _| a * b >> 32);
+    check("mul.hi.u32 %d, %a, %b;", U32, |a, b, _| (a * b) >> 32);
     check("mul.hi.s32 %d, %a, %b;", U32, |a, b, _| {
-        (i64::from(a as i32) * i64::from(b as i32) >> 32) as u64
+        ((i64::from(a as i32) * i64::from(b as i32)) >> 32) as u64
     });
-    check("mul.hi.u64 %d, %a, %b;", U64, |a, b, _| (u128::from(a) * u128::from(b) >> 64) as u64);
+    check("mul.hi.u64 %d, %a, %b;", U64, |a, b, _| ((u128::from(a) * u128::from(b)) >> 64) as u64);
     check("mad.lo.s32 %d, %a, %b, %c;", U32, |a, b, c| a.wrapping_mul(b).wrapping_add(c));
     check("mad.wide.s32 %d, %a, %b, %c;", (64, &[32, 32, 64]), |a, b, c| {
         (i64::from(a as i32) * i64::from(b as i32)).wrapping_add(c as i64) as u64
     });
-    check("mad.hi.u32 %d, %a, %b, %c;", U32, |a, b, c| (a * b >> 32) + c);
+    check("mad.hi.u32 %d, %a, %b, %c;", U32, |a, b, c| ((a * b) >> 32) + c);
     check("sad.s32 %d, %a, %b, %c;", U32, |a, b, c| u64::from((a as i32).abs_diff(b as i32)) + c);
 }
 

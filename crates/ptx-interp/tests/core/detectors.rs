@@ -51,6 +51,15 @@ fn lanes_of_a_warp_need_a_barrier_too() {
     let reversed: Vec<f32> = pattern(32).iter().rev().copied().collect();
     assert_eq!(result("warp_reversed", 32), reversed);
     fault("race_in_warp", 32, 0, FaultKind::Race);
+    let mut rotated = pattern(32);
+    rotated.rotate_left(1);
+    assert_eq!(result("rotated", 32), rotated);
+    fault("race_in_loop_of_warp", 32, 0, FaultKind::Race);
+}
+
+#[test]
+fn halves_of_one_word_do_not_race() {
+    assert_eq!(result("halves_of_a_word", 32)[..3], [1.0, 2.0, 3.0]);
 }
 
 #[test]

@@ -69,6 +69,31 @@ KERNEL(warp_reversed) { neighbours<true>(p); }
 
 KERNEL(race_in_warp) { neighbours<false>(p); }
 
+// In a loop the values must have been read before the next ones are written.
+template <bool kSync>
+__device__ void rotate(const Params& p) {
+    __shared__ volatile float tile[32];
+    float value = p.in[threadIdx.x];
+    tile[threadIdx.x] = value;
+    __syncwarp();
+    value = tile[(threadIdx.x + 1) % 32];
+    if (kSync) __syncwarp();
+    tile[threadIdx.x] = value;
+    p.out[threadIdx.x] = tile[threadIdx.x];
+}
+
+KERNEL(rotated) { rotate<true>(p); }
+
+KERNEL(race_in_loop_of_warp) { rotate<false>(p); }
+
+// Lanes that change half a word each, in place.
+KERNEL(halves_of_a_word) {
+    __shared__ volatile uint16_t tile[32];
+    tile[threadIdx.x] = threadIdx.x;
+    tile[threadIdx.x] = tile[threadIdx.x] + 1;
+    p.out[threadIdx.x] = tile[threadIdx.x];
+}
+
 KERNEL(past_the_end) {
     if (threadIdx.x <= p.n) p.out[threadIdx.x] = 1;
 }
