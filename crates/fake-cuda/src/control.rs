@@ -39,6 +39,10 @@ impl Counters {
     }
 
     pub(crate) fn note_failure(&mut self, name: &str, failure: &Failure, trace: bool) {
+        // An answer, not a failure.
+        if failure.code == Code::NOT_READY {
+            return;
+        }
         self.last_failure = format!("{name}: {:?}: {}", failure.code, failure.why);
         if trace {
             say(&self.last_failure);

@@ -24,6 +24,8 @@ fn in_mode(gpu: &Gpu, mode: u32, call: &impl Fn(&Gpu, u32) -> u32) -> String {
     let code = call(gpu, mode);
     let mut graph = 0;
     let end = gpu.api.cuStreamEndCapture(gpu.stream, &mut graph);
+    // If the call took the other stream along and the driver did not let it go.
+    gpu.api.cuStreamEndCapture(gpu.other, &mut 0);
     let mut found = format!("{code}/{end}");
     if graph != 0 {
         found.push_str(&format!(" nodes {:?}", gpu.node_types(graph)));

@@ -8,6 +8,7 @@ mod injection;
 mod kernels;
 mod loading;
 mod model;
+mod objects;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
