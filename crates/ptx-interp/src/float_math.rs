@@ -54,3 +54,36 @@ pub(crate) fn min_f64(a: f64, b: f64) -> f64 {
 pub(crate) fn or_nan(a: f32, b: f32, value: f32) -> f32 {
     if a.is_nan() || b.is_nan() { f32::from_bits(0x7fff_ffff) } else { value }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::exec::order::mix;
+
+    #[test]
+    fn fma_rounds_once() {
+        for i in 0..300_000u64 {
+            let bits = mix(i);
+            // Half of the cases have exponents close to each other, where sums cancel.
+            let near = |bits: u64| f32::from_bits((bits as u32 & 0x83ff_ffff) | 0x3c00_0000);
+            let any = |bits: u64| f32::from_bits(bits as u32);
+            let number = if i % 2 == 0 { near } else { any };
+            let (a, b, c) = (number(bits), number(mix(bits)), number(bits >> 32));
+            let c = if i % 8 == 0 { -(a * b) } else { c };
+            let (found, expected) = (fma(a, b, c), a.mul_add(b, c));
+            let same =
+                found.to_bits() == expected.to_bits() || (found.is_nan() && expected.is_nan());
+            assert!(same, "{a:e} * {b:e} + {c:e}: {found:e}, expected {expected:e}");
+        }
+    }
+
+    #[test]
+    fn zeros_are_ordered_and_nan_loses() {
+        assert!(min(0.0, -0.0).is_sign_negative() && min(-0.0, 0.0).is_sign_negative());
+        assert_eq!((min(f32::NAN, 2.0), min(2.0, f32::NAN)), (2.0, 2.0));
+        assert!(min(f32::NAN, f32::NAN).is_nan());
+        assert!(or_nan(1.0, f32::NAN, 1.0).is_nan());
+        assert_eq!(Flush(true).apply(-1e-40).to_bits(), (-0f32).to_bits());
+        assert_eq!(Flush(false).apply(-1e-40), -1e-40);
+    }
+}

@@ -48,3 +48,33 @@ pub(crate) fn mix(value: u64) -> u64 {
 fn gcd(a: u64, b: u64) -> u64 {
     if b == 0 { a } else { gcd(b, a % b) }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_thing_comes_once() {
+        for (seed, len) in [(0, 32), (1, 32), (2, 1), (3, 7), (u64::MAX, 1000)] {
+            let order = Order::new(seed);
+            let mut places: Vec<u64> = (0..len).map(|at| order.permuted(at, len, 5)).collect();
+            let ascending = places.is_sorted();
+            assert_eq!(ascending, seed == 0 || len == 1, "seed {seed}, {len} things: {places:?}");
+            places.sort_unstable();
+            assert!(places.iter().copied().eq(0..len), "seed {seed}, {len} things: {places:?}");
+        }
+    }
+
+    #[test]
+    fn seeds_and_salts_differ() {
+        let orders: Vec<Vec<u64>> = [(1, 0), (1, 1), (2, 0), (2, 1)]
+            .map(|(seed, salt)| {
+                let order = Order::new(seed);
+                (0..64).map(|at| order.permuted(at, 64, salt)).collect()
+            })
+            .into();
+        for (at, order) in orders.iter().enumerate() {
+            assert!(!orders[..at].contains(order));
+        }
+    }
+}
