@@ -2,39 +2,49 @@
 // paged KV cache.
 
 #include "columns.cuh"
+#include "fetch.cuh"
 #include "params/rows.cuh"
 #include "pdl.cuh"
+#include "reduce.cuh"
 
-// Rotates the pairs (col, col + half) of one head.
+// Rotates pairs of elements by angles.
 template <int N>
-__device__ __forceinline__ void rotate(Row head, Row angles, uint32_t half, uint32_t col) {
-    float first[N], second[N], cosine[N], sine[N];
-    head.load(col, first);
-    head.load(half + col, second);
-    angles.load(col, cosine);
-    angles.load(half + col, sine);
+__device__ __forceinline__ void rotate(float (&first)[N], float (&second)[N],
+                                       const float (&cosine)[N], const float (&sine)[N]) {
 #pragma unroll
     for (int i = 0; i < N; ++i) {
         const float a = first[i], b = second[i];
         first[i] = a * cosine[i] - b * sine[i];
         second[i] = b * cosine[i] + a * sine[i];
     }
-    head.store(col, first);
-    head.store(half + col, second);
 }
 
-// A block of x a row; the threads along y share its pairs.
+// A block of x a row; the threads along y share its pairs. A position outside the table is looked
+// at last, so that x is on its way before the position has arrived.
 extern "C" __global__ void rope(const __grid_constant__ RopeParams p) {
     pdl_wait();
     pdl_launch_dependents();
     const uint32_t position = load_i32(p.positions, blockIdx.x, 0);
-    if (position >= p.max_positions) return;
-    const Row x = row_of(p.x, blockIdx.x), angles = row_of(p.table, position);
+    const bool exists = position < p.max_positions;
+    const Row x = row_of(p.x, blockIdx.x), angles = row_of(p.table, exists ? position : 0);
     const uint32_t half = p.rotary / 2;
     const bool by_8 =
         half % 8 == 0 && p.head_dim % 8 == 0 && takes_8(p.x) && takes_8(p.table);
     for_each_column(p.heads * half, by_8, [&](auto width, uint32_t pair) {
-        rotate<width.value>(x.from(pair / half * p.head_dim), angles, half, pair % half);
+        const Row head = x.from(pair / half * p.head_dim);
+        const uint32_t col = pair % half;
+        constexpr int N = width.value;
+        const Fetched<N> fetched_first(head, col), fetched_second(head, half + col);
+        const Fetched<N> fetched_cosine(angles, col), fetched_sine(angles, half + col);
+        float first[N], second[N], cosine[N], sine[N];
+        fetched_first.convert(first);
+        fetched_second.convert(second);
+        fetched_cosine.convert(cosine);
+        fetched_sine.convert(sine);
+        rotate<N>(first, second, cosine, sine);
+        if (!exists) return;
+        head.store(col, first);
+        head.store(half + col, second);
     });
 }
 
@@ -51,12 +61,14 @@ extern "C" __global__ void write_kv(const __grid_constant__ WriteKvParams p) {
     const uint64_t first_head = uint64_t(slot / p.block_size) * p.num_kv_heads;
     const bool by_8 = takes_8(p.k) && takes_8(p.v) && takes_8(k_cache) && takes_8(v_cache);
     for_each_column(p.num_kv_heads * p.head_dim, by_8, [&](auto width, uint32_t col) {
+        constexpr int N = width.value;
+        const Fetched<N> fetched_k(k, col), fetched_v(v, col);
+        float of_k[N], of_v[N];
+        fetched_k.convert(of_k);
+        fetched_v.convert(of_v);
         const uint64_t head = first_head + col / p.head_dim;
         const uint64_t row = head * p.block_size + slot % p.block_size;
-        float values[width.value];
-        k.load(col, values);
-        row_of(k_cache, row).store(col % p.head_dim, values);
-        v.load(col, values);
-        row_of(v_cache, row).store(col % p.head_dim, values);
+        row_of(k_cache, row).store(col % p.head_dim, of_k);
+        row_of(v_cache, row).store(col % p.head_dim, of_v);
     });
 }
