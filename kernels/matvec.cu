@@ -10,7 +10,6 @@
 
 namespace {
 
-constexpr uint32_t ALL_LANES = 0xffffffff;
 constexpr uint32_t WARPS = 8;
 constexpr uint32_t THREADS = WARPS * 32;
 
@@ -101,14 +100,6 @@ struct Packed {
         return {{packed_load8(p.weight, p.cols, packed_place(row, p.gate_rows), col)}};
     }
 };
-
-__device__ __forceinline__ float warp_sum(float sum) {
-#pragma unroll
-    for (uint32_t offset = 16; offset > 0; offset /= 2) {
-        sum += __shfl_xor_sync(ALL_LANES, sum, offset);
-    }
-    return sum;
-}
 
 // How the work is cut. With many tokens a warp takes more rows, so that it reads x less often.
 template <uint32_t DTYPE, int TOKENS>

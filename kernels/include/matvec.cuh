@@ -25,6 +25,15 @@ __device__ __forceinline__ void load8(const Row& row, uint32_t col, uint32_t col
     }
 }
 
+// The lanes' sum, in every lane.
+__device__ __forceinline__ float warp_sum(float sum) {
+#pragma unroll
+    for (uint32_t offset = 16; offset > 0; offset /= 2) {
+        sum += __shfl_xor_sync(0xffffffff, sum, offset);
+    }
+    return sum;
+}
+
 // What a row of squares that sum to `squares` is multiplied with.
 __device__ __forceinline__ float norm_scale(const MatvecParams& p, float squares) {
     return rsqrtf(squares / static_cast<float>(p.cols) + p.eps);
