@@ -80,7 +80,12 @@ impl Config {
             "missing_symbol" => self.missing_symbol = Some(value.to_owned()),
             "report" => self.report = Some(value.to_owned()),
             _ => {
-                let number = value.trim().parse().map_err(|_| {
+                // A capability may be written as 9.0 or as 90.
+                let digits = match name {
+                    "compute_capability" => value.replacen('.', "", 1),
+                    _ => value.to_owned(),
+                };
+                let number = digits.trim().parse().map_err(|_| {
                     let variable = format!("{PREFIX}{}", name.to_ascii_uppercase());
                     Code::INVALID_VALUE.because(format!("{variable}={value} is not a number"))
                 })?;
@@ -150,6 +155,8 @@ mod tests {
             from(&[("FAKE_CUDA_NUM_SMS", "7"), ("HOME", "x"), ("FAKE_CUDA_REPORT", "leaks.txt")]);
         let config = config.unwrap();
         assert_eq!(config.num_sms, 7);
+        let capability = |value| from(&[("FAKE_CUDA_COMPUTE_CAPABILITY", value)]).unwrap();
+        assert_eq!(capability("8.0"), capability("80"));
         assert_eq!(config.report.as_deref(), Some("leaks.txt"));
     }
 

@@ -2,6 +2,7 @@
 
 use crate::capture::CaptureMode;
 use crate::config::Config;
+use crate::control::say;
 use crate::driver::{Caller, Driver};
 use crate::error::{Code, Result};
 use crate::handle::{Handle, Kind};
@@ -26,7 +27,8 @@ impl Driver {
     /// Reads the settings from the environment, unless they were read or made by call.
     pub(crate) fn prepare(&mut self) -> Result<()> {
         if !self.counters.configured {
-            self.configure(Config::from_variables(std::env::vars())?);
+            let config = Config::from_variables(std::env::vars());
+            self.configure(config.inspect_err(|failure| say(&failure.why))?);
         }
         Ok(())
     }

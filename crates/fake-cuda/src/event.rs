@@ -33,9 +33,12 @@ enum State {
 }
 
 impl Event {
-    /// The event's place in its stream has been reached.
-    pub(crate) fn reached(&mut self, now: Instant) {
-        if let State::Recorded { time, .. } = &mut self.state {
+    /// A place at which the event was recorded has been reached. It counts unless the event has
+    /// been recorded elsewhere since.
+    pub(crate) fn reached(&mut self, place: Marker, now: Instant) {
+        if let State::Recorded { marker, time } = &mut self.state
+            && *marker == place
+        {
             *time = Some(now);
         }
     }

@@ -74,7 +74,8 @@ impl Driver {
         }
         if kernels.is_empty() {
             let Some(work) = stream.queue.pop_front() else { return };
-            self.run_work(&work);
+            let place = Marker { stream: goal.stream, count: stream.done + 1 };
+            self.run_work(&work, place);
             self.advance(goal, 1);
         } else {
             self.run_kernels(&kernels);
@@ -88,7 +89,7 @@ impl Driver {
         }
     }
 
-    fn run_work(&mut self, work: &Work) {
+    fn run_work(&mut self, work: &Work, place: Marker) {
         if self.fault.is_some() {
             return;
         }
@@ -98,7 +99,7 @@ impl Driver {
             Work::Record(event) => {
                 // A destroyed event is recorded for nobody.
                 if let Ok(event) = self.events.get_mut(*event) {
-                    event.reached(Instant::now());
+                    event.reached(place, Instant::now());
                 }
             }
             Work::Wait(_) => {}

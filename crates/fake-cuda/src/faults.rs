@@ -2,6 +2,7 @@
 
 use ptx_interp::FaultKind;
 
+use crate::control::say;
 use crate::driver::Driver;
 use crate::error::Code;
 
@@ -46,13 +47,8 @@ impl Driver {
     /// Puts the device out of action. The first fault is the one that is reported.
     pub(crate) fn fail(&mut self, fault: Fault) {
         if self.fault.is_none() {
-            report(&fault);
+            say(&format!("{:?}: {}", fault.code, fault.message));
             self.fault = Some(fault);
         }
     }
-}
-
-#[expect(clippy::print_stderr, reason = "the driver API has no way to say why a kernel failed")]
-fn report(fault: &Fault) {
-    eprintln!("fake-cuda: {:?}: {}", fault.code, fault.message);
 }

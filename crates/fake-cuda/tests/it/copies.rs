@@ -197,3 +197,27 @@ fn rows_are_copied_between_pitches() {
     // SAFETY: the driver refuses rows that are longer than their pitch.
     assert_eq!(unsafe { sys::cuMemcpy2DAsync_v2(&copy, stream.cu_stream()) }, INVALID);
 }
+
+#[test]
+fn events_measure_the_last_time_that_they_were_recorded() {
+    let turn = Turn::take();
+    let stream = turn.context().new_stream().unwrap();
+    let timed = Some(sys::CUevent_flags::CU_EVENT_DEFAULT);
+    let start = stream.record_event(timed).unwrap();
+    let end = stream.record_event(timed).unwrap();
+    let marks = stream.record_event(None).unwrap();
+    end.record(&stream).unwrap();
+    marks.synchronize().unwrap();
+    let elapsed = || {
+        let mut ms = -1.0;
+        // SAFETY: two living events.
+        let result =
+            unsafe { sys::cuEventElapsedTime_v2(&mut ms, start.cu_event(), end.cu_event()) };
+        (result, ms)
+    };
+    assert_eq!(elapsed().0, sys::CUresult::CUDA_ERROR_NOT_READY, "recorded again, not yet reached");
+    stream.synchronize().unwrap();
+    let (result, ms) = elapsed();
+    assert_eq!(result, sys::CUresult::CUDA_SUCCESS);
+    assert!((0.0..1e4).contains(&ms), "{ms}");
+}
