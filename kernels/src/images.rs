@@ -28,6 +28,9 @@ images! {
         head_norm(NormParams)
         rms_norm(NormParams)
     }
+    qkv [] {
+        rope_kv(RopeKvParams)
+    }
     rope_kv [] {
         rope(RopeParams)
         write_kv(WriteKvParams)
@@ -64,6 +67,9 @@ images! {
     norm [] {
         head_norm(NormParams)
         rms_norm(NormParams)
+    }
+    qkv [] {
+        rope_kv(RopeKvParams)
     }
     rope_kv [] {
         rope(RopeParams)

@@ -59,6 +59,11 @@ pub(crate) fn execute(
         }
         Op::Matmul { .. } => matmul(op, memory, scratch, workers),
         Op::WriteKv { .. } => write_kv(op, memory, workers)?,
+        // Each part runs over all rows: on the CPU a part is not worth a pass over memory saved.
+        Op::RopeKv { .. } => {
+            let parts = op.sequence();
+            parts.iter().try_for_each(|part| execute(part, memory, scratch, workers))?;
+        }
         Op::Attention { .. } => attend(op, memory, scratch, workers)?,
         Op::MoeRoute { .. } => route(op, memory, workers),
         Op::MoeGateUp { .. } | Op::MoeDown { .. } => experts(op, memory, scratch, workers)?,

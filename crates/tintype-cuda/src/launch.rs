@@ -131,6 +131,7 @@ pub(crate) fn plan(op: &Op, at: &dyn Placement, launches: &mut Vec<Launch>) -> R
         | Op::HeadNorm { .. }
         | Op::Rope { .. }
         | Op::WriteKv { .. }
+        | Op::RopeKv { .. }
         | Op::SiluMul { .. }
         | Op::Add { .. }
         | Op::Gather { .. }

@@ -59,7 +59,7 @@ impl Rule {
 
     /// No output shares a buffer with another operand.
     fn aliasing(&self, op: &Op) -> Result<()> {
-        let mut written: [Option<(&str, Buffer)>; 2] = [None; 2];
+        let mut written: [Option<(&str, Buffer)>; 3] = [None; 3];
         let mut result = Ok(());
         op.for_each_operand(&mut |Operand { name, access, memory }| {
             for buffer in buffers(memory).into_iter().flatten() {
@@ -107,6 +107,7 @@ impl Rule {
                 self.cols("k", k, cache.num_kv_heads * cache.head_dim)?;
                 self.column("slots", slots, k.rows, DType::I32)
             }
+            Op::RopeKv { .. } => self.rope_kv(op),
             Op::Attention { .. } => self.attention(op),
             Op::SiluMul { out, gate_up } => {
                 self.float("out", out)?;
@@ -146,6 +147,23 @@ impl Rule {
             self.cols("bias", bias, weight.rows)?;
         }
         norm.map_or(Ok(()), |norm| self.norm(norm, x.cols))
+    }
+
+    /// What the ops that it replaces ask for.
+    fn rope_kv(&self, op: &Op) -> Result<()> {
+        let Op::RopeKv { qkv, cache, norms, positions, table, slots } = *op else { return Ok(()) };
+        self.float("qkv", qkv)?;
+        self.cache(cache)?;
+        self.divides("qkv", qkv.cols, cache.head_dim)?;
+        let (heads, kv_heads) = (qkv.cols / cache.head_dim, cache.num_kv_heads);
+        self.require(heads > 2 * kv_heads, || {
+            format!("qkv has {heads} heads, expected more than twice the {kv_heads} of the cache")
+        })?;
+        norms.iter().flatten().try_for_each(|norm| self.norm(*norm, cache.head_dim))?;
+        self.column("positions", positions, qkv.rows, DType::I32)?;
+        self.dtype("table", table, DType::F32)?;
+        self.rotary(table, cache.head_dim)?;
+        self.column("slots", slots, qkv.rows, DType::I32)
     }
 
     fn attention(&self, op: &Op) -> Result<()> {

@@ -111,6 +111,24 @@ pub enum Op {
         /// i32 `[n, 1]`.
         slots: Tensor,
     },
+    /// All that lies between a projection and attention: normalises the heads of q and of k where
+    /// there are norms, rotates both, and stores k and v. Means [`Op::sequence`], but a backend
+    /// need not round in between.
+    RopeKv {
+        /// float `[n, (num_heads + 2 * num_kv_heads) * head_dim]`: q, k and v side by side; q and
+        /// k *in place*.
+        qkv: Tensor,
+        /// Written through its two buffers.
+        cache: KvCache,
+        /// Weights of `head_dim` elements, for the heads of q and for those of k.
+        norms: Option<[Norm; 2]>,
+        /// i32 `[n, 1]`, below the table's rows.
+        positions: Tensor,
+        /// f32 `[max_positions, rotary]`: cosines, then sines, `rotary / 2` of each.
+        table: Tensor,
+        /// i32 `[n, 1]`; −1 stores nothing.
+        slots: Tensor,
+    },
     /// Causal attention of each query over its sequence's cached keys and values.
     Attention {
         /// float `[n, num_heads * head_dim]`.
@@ -202,13 +220,14 @@ pub enum Op {
 
 impl Op {
     /// Every op's name, in the order of the enum.
-    pub const NAMES: [&str; 14] = [
+    pub const NAMES: [&str; 15] = [
         "embed",
         "rms_norm",
         "head_norm",
         "matmul",
         "rope",
         "write_kv",
+        "rope_kv",
         "attention",
         "silu_mul",
         "add",
@@ -229,6 +248,7 @@ impl Op {
             Self::Matmul { .. } => "matmul",
             Self::Rope { .. } => "rope",
             Self::WriteKv { .. } => "write_kv",
+            Self::RopeKv { .. } => "rope_kv",
             Self::Attention { .. } => "attention",
             Self::SiluMul { .. } => "silu_mul",
             Self::Add { .. } => "add",
@@ -238,5 +258,27 @@ impl Op {
             Self::MoeDown { .. } => "moe_down",
             Self::Sample { .. } => "sample",
         }
+    }
+
+    /// The ops that a fused one stands for, in order; for any other, itself.
+    #[must_use]
+    pub fn sequence(&self) -> Vec<Op> {
+        let Self::RopeKv { qkv, cache, norms, positions, table, slots } = *self else {
+            return vec![*self];
+        };
+        let (head_dim, kv_width) = (cache.head_dim, cache.num_kv_heads * cache.head_dim);
+        let q_width = qkv.cols - 2 * kv_width;
+        let q = qkv.columns(0, q_width);
+        let k = qkv.columns(q_width, kv_width);
+        let v = qkv.columns(q_width + kv_width, kv_width);
+        let mut ops = Vec::new();
+        if let Some([q_norm, k_norm]) = norms {
+            ops.push(Self::HeadNorm { x: q, norm: q_norm });
+            ops.push(Self::HeadNorm { x: k, norm: k_norm });
+        }
+        let x = qkv.columns(0, q_width + kv_width);
+        ops.push(Self::Rope { x, positions, table, head_dim });
+        ops.push(Self::WriteKv { cache, k, v, slots });
+        ops
     }
 }

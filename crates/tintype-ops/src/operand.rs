@@ -112,6 +112,13 @@ impl Op {
             Self::WriteKv { cache, k, v: value, slots } => {
                 v.cache(Access::Update, cache).read(&[("k", k), ("v", value), ("slots", slots)])
             }
+            Self::RopeKv { qkv, cache, norms, positions, table, slots } => {
+                v.update(&[("qkv", qkv)]).cache(Access::Update, cache);
+                if let Some([q, k]) = norms {
+                    v.read(&[("norms.q.weight", q.weight), ("norms.k.weight", k.weight)]);
+                }
+                v.read(&[("positions", positions), ("table", table), ("slots", slots)])
+            }
             Self::Attention { out, q, cache, meta, .. } => {
                 v.write(&[("out", out)]).read(&[("q", q)]).cache(Access::Read, cache).meta(meta)
             }
@@ -160,6 +167,7 @@ impl Op {
                 }
             }
             Self::Rope { head_dim, .. } => write!(f, " head_dim={head_dim}"),
+            Self::RopeKv { norms, .. } => norms.iter().flatten().try_for_each(|n| fmt_norm(f, *n)),
             Self::Attention { meta, scale, window, .. } => {
                 f.write_str(if meta.decode { " decode" } else { " mixed" })?;
                 write!(f, " scale={scale}")?;

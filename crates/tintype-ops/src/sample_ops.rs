@@ -83,6 +83,24 @@ pub(crate) const ROPE: Op = Op::Rope {
 pub(crate) const WRITE_KV: Op =
     Op::WriteKv { cache: CACHE, k: floats(2, 3, 16), v: floats(3, 3, 16), slots: ints(4, 3, 1) };
 
+pub(crate) const ROPE_KV: Op = Op::RopeKv {
+    qkv: floats(1, 3, 64),
+    cache: CACHE,
+    norms: None,
+    positions: ints(2, 3, 1),
+    table: floats(3, 100, 6),
+    slots: ints(4, 3, 1),
+};
+
+pub(crate) const NORMED_ROPE_KV: Op = Op::RopeKv {
+    qkv: floats(1, 3, 64),
+    cache: CACHE,
+    norms: Some([norm_of(8), norm_of(8)]),
+    positions: ints(2, 3, 1),
+    table: floats(3, 100, 6),
+    slots: ints(4, 3, 1),
+};
+
 pub(crate) const ATTENTION: Op = Op::Attention {
     out: floats(1, 5, 64),
     q: floats(2, 5, 64),
@@ -139,7 +157,7 @@ pub(crate) const SAMPLE: Op = Op::Sample {
 };
 
 /// All of them; an op that takes options is there more than once.
-pub(crate) const EVERY_OP: [Op; 17] = [
+pub(crate) const EVERY_OP: [Op; 19] = [
     EMBED,
     RMS_NORM,
     HEAD_NORM,
@@ -148,6 +166,8 @@ pub(crate) const EVERY_OP: [Op; 17] = [
     RESIDUAL_MATMUL,
     ROPE,
     WRITE_KV,
+    ROPE_KV,
+    NORMED_ROPE_KV,
     ATTENTION,
     DECODE_ATTENTION,
     SILU_MUL,

@@ -85,6 +85,29 @@ struct WriteKvParams {
 };
 static_assert(sizeof(WriteKvParams) == 88, "twin of WriteKvParams in src/params/rows.rs");
 
+// Before attention: norms of the heads of q and k, rotation of both, K and V to their slots.
+struct RopeKvParams {
+    uint64_t k_cache;  // address
+    uint64_t v_cache;  // address
+    View qkv;          // float [num_rows, (num_heads + 2 * num_kv_heads) * head_dim], in place
+    View positions;    // i32 [num_rows, 1]
+    View slots;        // i32 [num_rows, 1]; -1 stores nothing
+    View table;        // f32 [max_positions, rotary]: cosines, then sines
+    View q_norm;       // float [1, head_dim], or address 0 for none
+    View k_norm;       // the same
+    float q_eps;
+    float k_eps;
+    uint32_t num_heads;
+    uint32_t num_kv_heads;
+    uint32_t head_dim;
+    uint32_t rotary;
+    uint32_t max_positions;
+    uint32_t cache_dtype;  // a DType
+    uint32_t block_size;
+    uint32_t num_slots;
+};
+static_assert(sizeof(RopeKvParams) == 152, "twin of RopeKvParams in src/params/rows.rs");
+
 // The `k` experts of each token, and their weights. One warp a row.
 struct MoeRouteParams {
     View ids;      // i32 [num_rows, k]

@@ -142,6 +142,49 @@ pub struct WriteKvParams {
     pub reserved: u32,
 }
 
+/// `rope_kv`: norms of the heads of q and k, rotation of both, K and V to their slots. A block of x
+/// a token, a warp a head.
+#[derive(Clone, Copy, Debug, PartialEq, Pod, Zeroable)]
+#[repr(C)]
+pub struct RopeKvParams {
+    /// Address of the keys.
+    pub k_cache: u64,
+    /// Address of the values.
+    pub v_cache: u64,
+    /// Float `[num_rows, (num_heads + 2 * num_kv_heads) * head_dim]`; q and k in place.
+    pub qkv: View,
+    /// i32 `[num_rows, 1]`. A row whose position is not in the table is not rotated.
+    pub positions: View,
+    /// i32 `[num_rows, 1]`. A slot that is not in the cache, as −1, stores nothing.
+    pub slots: View,
+    /// f32 `[max_positions, rotary]`: cosines, then sines.
+    pub table: View,
+    /// Float `[1, head_dim]`; address 0 where there is no norm.
+    pub q_norm: View,
+    /// The same for the heads of k.
+    pub k_norm: View,
+    /// Added to the mean square of a head of q.
+    pub q_eps: f32,
+    /// Added to the mean square of a head of k.
+    pub k_eps: f32,
+    /// Query heads.
+    pub num_heads: u32,
+    /// KV heads.
+    pub num_kv_heads: u32,
+    /// Elements of a head.
+    pub head_dim: u32,
+    /// Elements of a head that are rotated.
+    pub rotary: u32,
+    /// Rows of the table.
+    pub max_positions: u32,
+    /// Element type of the cache.
+    pub cache_dtype: u32,
+    /// Tokens of a block.
+    pub block_size: u32,
+    /// Tokens of the cache.
+    pub num_slots: u32,
+}
+
 /// `moe_route`: the `k` experts of each token, and their weights. A warp a row.
 #[derive(Clone, Copy, Debug, PartialEq, Pod, Zeroable)]
 #[repr(C)]
@@ -234,6 +277,7 @@ const _: () = assert!(size_of::<SiluMulParams>() == 40);
 const _: () = assert!(size_of::<NormParams>() == 64);
 const _: () = assert!(size_of::<RopeParams>() == 64);
 const _: () = assert!(size_of::<WriteKvParams>() == 88);
+const _: () = assert!(size_of::<RopeKvParams>() == 152);
 const _: () = assert!(size_of::<MoeRouteParams>() == 64);
 const _: () = assert!(size_of::<ExpertsParams>() == 96);
 const _: () = assert!(size_of::<MoeCombineParams>() == 56);

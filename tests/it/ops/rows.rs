@@ -14,6 +14,7 @@ on_cuda! {
     rotations_agree,
     elementwise_ops_agree,
     the_cache_holds_what_was_written,
+    fused_rotation_is_the_sequence_it_replaces,
 }
 
 /// Rows and columns, odd ones among them.
@@ -106,25 +107,44 @@ fn elementwise_ops_agree<S: TestStream>() {
     });
 }
 
+/// A cache of three blocks, of two heads.
+fn cache_shape(head_dim: u32, dtype: DType) -> KvCache {
+    let none = Buffer::from_index(0);
+    let (num_blocks, block_size, num_kv_heads) = (3, 4, 2);
+    KvCache { k: none, v: none, num_blocks, block_size, num_kv_heads, head_dim, dtype }
+}
+
 fn the_cache_holds_what_was_written<S: TestStream>() {
     each::<S>(|pair| {
         // Slots of several blocks, in no order; −1 stores nothing.
         let slots = pair.ints(1, &[0, 11, -1, 7, 3]);
         for mix in MIXES {
             for head_dim in [5, 16, 64] {
-                let shape = KvCache {
-                    k: Buffer::from_index(0),
-                    v: Buffer::from_index(0),
-                    num_blocks: 3,
-                    block_size: 4,
-                    num_kv_heads: 2,
-                    head_dim,
-                    dtype: mix.out,
-                };
-                let cache = pair.cache(shape);
+                let cache = pair.cache(cache_shape(head_dim, mix.out));
                 let [k, v] = [(); 2].map(|()| pair.floats(5, 2 * head_dim, mix.x));
                 let error = pair.compare(Op::WriteKv { cache, k, v, slots });
                 assert_eq!(error, 0.0, "{mix:?}");
+            }
+        }
+    });
+}
+
+/// The CPU runs the sequence, so the comparison is with that.
+fn fused_rotation_is_the_sequence_it_replaces<S: TestStream>() {
+    each::<S>(|pair| {
+        let slots = pair.ints(1, &[0, 11, -1, 7, 3]);
+        let positions = pair.ints(1, &[0, 39, 7, 1, 12]);
+        for mix in MIXES {
+            for (heads, head_dim, rotary) in [(1, 5, 4), (3, 16, 16), (2, 64, 64), (2, 128, 96)] {
+                let cache = pair.cache(cache_shape(head_dim, mix.out));
+                let table = pair.floats(40, rotary, DType::F32);
+                for normed in [false, true] {
+                    let qkv = pair.floats(5, (heads + 4) * head_dim, mix.x);
+                    let mut norm =
+                        || Norm { weight: pair.floats(1, head_dim, mix.weight), eps: 1e-6 };
+                    let norms = normed.then(|| [norm(), norm()]);
+                    pair.compare(Op::RopeKv { qkv, cache, norms, positions, table, slots });
+                }
             }
         }
     });

@@ -8,7 +8,7 @@ mod sample;
 
 use bytemuck::NoUninit;
 use tintype_kernels::params::{
-    AddParams, EmbedParams, GatherParams, NormParams, RopeParams, SiluMulParams, View,
+    AddParams, EmbedParams, F32, GatherParams, NormParams, RopeKvParams, RopeParams, SiluMulParams, View,
     WriteKvParams,
 };
 use tintype_ops::{Error, KvCache, Norm, Op, Result, Tensor, Weight};
@@ -21,6 +21,8 @@ const WARP_SIZE: u32 = 32;
 const THREADS: u32 = 256;
 /// Most threads of the block that normalises a row.
 const MAX_NORM_THREADS: u32 = 1024;
+/// Heads of a block of `rope_kv`, a warp each: few, so that a single token spreads over the chip.
+const HEADS_PER_BLOCK: u32 = 4;
 /// Elements that a thread takes at a time.
 const ELEMENTS: u32 = 8;
 
@@ -41,6 +43,7 @@ pub(super) fn plan(op: &Op, at: &dyn Placement, launches: &mut Vec<Launch>) -> R
             launches.push(rope(x, positions, table, head_dim, at));
         }
         Op::WriteKv { cache, k, v, slots } => launches.push(write_kv(cache, k, v, slots, at)),
+        Op::RopeKv { .. } => launches.push(rope_kv(op, at)?),
         Op::MoeRoute { ids, weights, logits, renormalize } => {
             launches.push(moe::route(ids, weights, logits, renormalize, at));
         }
@@ -155,6 +158,41 @@ fn write_kv(cache: KvCache, k: Tensor, v: Tensor, slots: Tensor, at: &dyn Placem
         reserved: 0,
     };
     by_column("write_kv", k.rows, k.cols, &params)
+}
+
+fn rope_kv(op: &Op, at: &dyn Placement) -> Result<Launch> {
+    let Op::RopeKv { qkv, cache, norms, positions, table, slots } = *op else {
+        return Err(refused(op.name(), "it is another op"));
+    };
+    let num_heads = qkv.cols / cache.head_dim;
+    let norm = |which: usize| match norms {
+        Some(norms) => (at.view(norms[which].weight), norms[which].eps),
+        None => (View { address: 0, stride: 0, dtype: F32 }, 0.0),
+    };
+    let ((q_norm, q_eps), (k_norm, k_eps)) = (norm(0), norm(1));
+    let params = RopeKvParams {
+        k_cache: at.buffer(cache.k),
+        v_cache: at.buffer(cache.v),
+        qkv: at.view(qkv),
+        positions: at.view(positions),
+        slots: at.view(slots),
+        table: at.view(table),
+        q_norm,
+        k_norm,
+        q_eps,
+        k_eps,
+        num_heads: num_heads - 2 * cache.num_kv_heads,
+        num_kv_heads: cache.num_kv_heads,
+        head_dim: cache.head_dim,
+        rotary: table.cols,
+        max_positions: table.rows,
+        cache_dtype: dtype_tag(cache.dtype),
+        block_size: cache.block_size,
+        num_slots: cache.num_blocks * cache.block_size,
+    };
+    let shares = num_heads.div_ceil(HEADS_PER_BLOCK);
+    let block = [HEADS_PER_BLOCK * WARP_SIZE, 1, 1];
+    Ok(Launch::new("rope_kv", [qkv.rows, shares, 1], block, &params))
 }
 
 /// A launch with a block of x for each row, and as many along y as it takes to give every thread

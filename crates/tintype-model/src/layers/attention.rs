@@ -42,8 +42,6 @@ pub(crate) struct Attention {
     head_norms: Option<[Norm; 2]>,
     o: Weight,
     o_bias: Option<Tensor>,
-    /// Of all key heads, and of all value heads.
-    kv_width: u32,
     head_dim: u32,
     window: Option<u32>,
     /// float `[max_num_tokens, q_width + 2 * kv_width]`.
@@ -86,7 +84,6 @@ impl Attention {
             head_norms,
             o,
             o_bias,
-            kv_width: fit(kv),
             head_dim: fit(head_dim),
             window: options.window.map(fit),
             qkv_out: loader.activation("qkv", rows, qkv.rows, dtype)?,
@@ -102,13 +99,11 @@ impl Attention {
         cache: KvCache,
     ) -> tintype_ops::Result<()> {
         let Step { io, hidden, rope_table: table } = step;
-        let Self { kv_width, head_dim, window, .. } = *self;
+        let Self { head_dim, window, .. } = *self;
         let q_width = self.attention_out.cols;
         let qkv = self.qkv_out.first_rows(step.num_tokens());
         let attended = self.attention_out.first_rows(step.num_tokens());
         let q = qkv.columns(0, q_width);
-        let k = qkv.columns(q_width, kv_width);
-        let v = qkv.columns(q_width + kv_width, kv_width);
         queue.enqueue(Op::Matmul {
             out: qkv,
             x: hidden,
@@ -117,13 +112,14 @@ impl Attention {
             norm: Some(self.norm),
             epilogue: Epilogue::Store,
         })?;
-        if let Some([q_norm, k_norm]) = self.head_norms {
-            queue.enqueue(Op::HeadNorm { x: q, norm: q_norm })?;
-            queue.enqueue(Op::HeadNorm { x: k, norm: k_norm })?;
-        }
-        let q_and_k = qkv.columns(0, q_width + kv_width);
-        queue.enqueue(Op::Rope { x: q_and_k, positions: io.positions, table, head_dim })?;
-        queue.enqueue(Op::WriteKv { cache, k, v, slots: io.slots })?;
+        queue.enqueue(Op::RopeKv {
+            qkv,
+            cache,
+            norms: self.head_norms,
+            positions: io.positions,
+            table,
+            slots: io.slots,
+        })?;
         let scale = 1.0 / (head_dim as f32).sqrt();
         queue.enqueue(Op::Attention { out: attended, q, cache, meta: io.meta, scale, window })?;
         queue.enqueue(Op::Matmul {

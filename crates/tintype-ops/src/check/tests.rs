@@ -189,6 +189,47 @@ fn rope() {
 }
 
 #[test]
+fn rope_kv() {
+    refused(with!(ROPE_KV, RopeKv { qkv.cols = 60 }), "rope_kv: qkv: 60 is not a multiple of 8");
+    refused(
+        with!(ROPE_KV, RopeKv { qkv.cols = 32 }),
+        "rope_kv: qkv has 4 heads, expected more than twice the 2 of the cache",
+    );
+    refused(
+        with!(ROPE_KV, RopeKv { positions.rows = 2 }),
+        "rope_kv: positions has 2 rows, expected 3",
+    );
+    refused(
+        with!(ROPE_KV, RopeKv { table = floats(3, 100, 10) }),
+        "rope_kv: table has 10 columns, expected an even number up to 8",
+    );
+    refused(with!(ROPE_KV, RopeKv { slots.rows = 1 }), "rope_kv: slots has 1 rows, expected 3");
+    refused(
+        with!(ROPE_KV, RopeKv { slots.dtype = DType::U32 }),
+        "rope_kv: slots is u32, expected i32",
+    );
+    let Op::RopeKv { norms: Some([norm, _]), .. } = NORMED_ROPE_KV else { unreachable!() };
+    let wide = Norm { weight: Tensor { cols: 9, stride: 9, ..norm.weight }, ..norm };
+    refused(
+        with!(NORMED_ROPE_KV, RopeKv { norms = Some([norm, wide]) }),
+        "rope_kv: norm.weight has 9 columns, expected 8",
+    );
+}
+
+#[test]
+fn a_fused_op_stands_for_ops_that_are_valid() {
+    for (op, names) in [
+        (ROPE_KV, &["rope", "write_kv"][..]),
+        (NORMED_ROPE_KV, &["head_norm", "head_norm", "rope", "write_kv"]),
+        (ADD, &["add"]),
+    ] {
+        let sequence = op.sequence();
+        assert_eq!(sequence.iter().map(Op::name).collect::<Vec<_>>(), names);
+        sequence.iter().for_each(|op| check(op).unwrap());
+    }
+}
+
+#[test]
 fn write_kv() {
     refused(
         with!(WRITE_KV, WriteKv { k = floats(2, 3, 12) }),
