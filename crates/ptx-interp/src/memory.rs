@@ -258,6 +258,11 @@ impl Table {
         }
     }
 
+    /// Fails unless one allocation owns `len` bytes from `address` on.
+    pub(crate) fn check(&self, address: u64, len: u64) -> Result<(), MemoryError> {
+        self.range(address, len).map(|_| ())
+    }
+
     /// Why no allocation owns `len` bytes from `address` on.
     pub(crate) fn explain(&self, address: u64, len: u64) -> MemoryError {
         let index = self.find(address);

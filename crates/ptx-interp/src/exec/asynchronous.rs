@@ -28,20 +28,12 @@ impl Object {
         Self { state, initialised, is_announced: false, arriving, known }
     }
 
-    /// Changes the state; if that completes a phase, those that wait learn what was known.
-    pub(crate) fn change<T>(
-        &mut self,
-        f: impl FnOnce(&mut Mbarrier) -> Result<T, MbarrierError>,
-    ) -> Result<T, Fault> {
-        let phase = self.state.phase();
-        let result = f(&mut self.state).map_err(invalid)?;
-        if self.state.phase() != phase {
-            self.known.resize(self.arriving.len().max(self.known.len()), 0);
-            for (known, arriving) in self.known.iter_mut().zip(&self.arriving) {
-                *known = (*known).max(*arriving);
-            }
+    /// A phase is complete: those that wait learn what was known.
+    fn publish(&mut self) {
+        self.known.resize(self.arriving.len().max(self.known.len()), 0);
+        for (known, arriving) in self.known.iter_mut().zip(&self.arriving) {
+            *known = (*known).max(*arriving);
         }
-        Ok(result)
     }
 }
 
@@ -64,12 +56,14 @@ pub(crate) struct Asynchronous {
     pub(crate) bulk_groups: HashMap<u32, Groups>,
     /// By rank of the block and offset in its shared memory.
     pub(crate) mbarriers: BTreeMap<(u32, u32), Object>,
-    /// Changes of mbarriers: whoever waits for one looks again after each.
-    pub(crate) events: u64,
+    /// Changes of mbarriers, and the phases that they completed: whoever waits for one looks again
+    /// after each.
+    changes: u64,
+    pub(crate) phases: u64,
     /// Tests of mbarriers that failed.
     failed_tests: u64,
     /// The changes that had happened when waits last timed out.
-    timed_out_events: Option<u64>,
+    timed_out_changes: Option<u64>,
 }
 
 impl Asynchronous {
@@ -82,9 +76,10 @@ impl Asynchronous {
             groups: HashMap::new(),
             bulk_groups: HashMap::new(),
             mbarriers: BTreeMap::new(),
-            events: 0,
+            changes: 0,
+            phases: 0,
             failed_tests: 0,
-            timed_out_events: None,
+            timed_out_changes: None,
         }
     }
 
@@ -95,7 +90,8 @@ impl Asynchronous {
         self.groups.clear();
         self.bulk_groups.clear();
         self.mbarriers.clear();
-        (self.events, self.failed_tests, self.timed_out_events) = (0, 0, None);
+        (self.changes, self.phases, self.failed_tests) = (0, 0, 0);
+        self.timed_out_changes = None;
     }
 
     /// One of `num` choices; the first in program order.
@@ -121,6 +117,23 @@ impl Asynchronous {
         })
     }
 
+    /// Changes the state of an mbarrier.
+    pub(crate) fn change<T>(
+        &mut self,
+        place: (u32, u32),
+        f: impl FnOnce(&mut Mbarrier) -> Result<T, MbarrierError>,
+    ) -> Result<T, Fault> {
+        self.changes += 1;
+        let object = self.mbarrier(place)?;
+        let phase = object.state.phase();
+        let result = f(&mut object.state).map_err(invalid)?;
+        if object.state.phase() != phase {
+            object.publish();
+            self.phases += 1;
+        }
+        Ok(result)
+    }
+
     /// Takes off; the flight lands later.
     pub(crate) fn start(&mut self, flight: Flight) {
         self.flights.push(flight);
@@ -138,7 +151,7 @@ impl Asynchronous {
     /// Nobody can go on. Whether waits for mbarriers should time out, so that their threads can do
     /// something else; not if nothing came of that the last time.
     pub(crate) fn may_time_out(&mut self) -> bool {
-        self.timed_out_events.replace(self.events) != Some(self.events)
+        self.timed_out_changes.replace(self.changes) != Some(self.changes)
     }
 
     /// Lands one flight, the oldest in program order; whether there was any.
@@ -170,15 +183,14 @@ impl Asynchronous {
         for copy in &flight.copies {
             air.complete(copy, writer)?;
         }
-        self.events += 1;
         let agent = self.agent;
         let object = self.mbarrier(flight.mbarrier)?;
         object.arriving.resize(object.arriving.len().max(agent + 1), 0);
         object.arriving[agent] = stamp;
-        match flight.signal {
-            Signal::CompleteBytes(bytes) => object.change(|state| state.complete_bytes(bytes)),
-            Signal::Arrive => object.change(|state| state.arrive(1)).map(|_| ()),
-        }
+        self.change(flight.mbarrier, |state| match flight.signal {
+            Signal::CompleteBytes(bytes) => state.complete_bytes(bytes),
+            Signal::Arrive => state.arrive(1).map(|_| ()),
+        })
     }
 
     /// Moves the bytes of all copies that threads wait for in groups, which they may do at any

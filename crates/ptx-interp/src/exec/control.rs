@@ -9,7 +9,7 @@ impl Executor<'_, '_> {
     /// Runs the warp until none of its fragments can go on, or for about `budget` instructions.
     /// Returns whether it did anything.
     pub(crate) fn run(&mut self, budget: u64) -> Result<bool, Fault> {
-        if self.warp.polled_events != self.cluster.asynchronous.events {
+        if self.warp.polled_phases != self.cluster.asynchronous.phases {
             self.warp.retry(State::Polling);
         }
         let mut left = budget;

@@ -154,10 +154,8 @@ impl<'e> Executor<'_, 'e> {
         if !address.is_multiple_of(u64::from(align)) {
             return Err(super::shared::misaligned(address, align, "global"));
         }
-        self.env
-            .memory
-            .read(address, &mut vec![0; bytes as usize])
-            .map_err(|error| Fault::new(FaultKind::OutOfBounds, error.to_string()))
+        let checked = self.env.table.check(address, u64::from(bytes));
+        checked.map_err(|error| Fault::new(FaultKind::OutOfBounds, error.to_string()))
     }
 
     /// Starts a copy that was checked.
@@ -292,10 +290,10 @@ impl<'e> Executor<'_, 'e> {
         let places = self.places(&op.access, active)?;
         for lane in lanes_of(active) {
             let thread = self.thread(lane);
-            let object = self.cluster.asynchronous.mbarrier(places[lane])?;
             if !op.counted {
-                object.change(|state| state.expect_arrival())?;
+                self.cluster.asynchronous.change(places[lane], |state| state.expect_arrival())?;
             }
+            let object = self.cluster.asynchronous.mbarrier(places[lane])?;
             self.warp.clock.release(&mut object.arriving);
             let groups = self.cluster.asynchronous.groups.entry(thread).or_default();
             let flight = Flight {

@@ -1,6 +1,6 @@
 //! Loads from and stores to global memory.
 
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use super::memory_access::{Access, Lines, read_words};
 use super::shared::misaligned;
@@ -35,6 +35,10 @@ impl Executor<'_, '_> {
     ) -> Result<(), Fault> {
         let env = self.env;
         let hit = &mut self.warp.hit;
+        if let Some(words) = adjacent::<LEN>(&env.table, *hit, addresses, active) {
+            read_adjacent::<LEN>(words, lines);
+            return Ok(());
+        }
         let mut allocation: Option<&Allocation> = None;
         for lane in lanes_of(active) {
             let address = addresses[lane];
@@ -82,6 +86,10 @@ impl Executor<'_, '_> {
     ) -> Result<(), Fault> {
         let env = self.env;
         let hit = &mut self.warp.hit;
+        if let Some(words) = adjacent::<LEN>(&env.table, *hit, addresses, active) {
+            write_adjacent::<LEN>(words, lines);
+            return Ok(());
+        }
         let mut allocation: Option<&Allocation> = None;
         let mut waiting = active;
         for lane in env.order.lanes {
@@ -163,6 +171,62 @@ impl Executor<'_, '_> {
             word.store(*data, Ordering::Relaxed);
         }
         Ok(())
+    }
+}
+
+/// The words that the lanes access, if all are active and access adjacent elements in order, as
+/// they mostly do.
+#[inline]
+fn adjacent<'t, const LEN: u32>(
+    table: &'t Table,
+    hit: usize,
+    addresses: &[u64; 32],
+    active: u32,
+) -> Option<&'t [AtomicU32]> {
+    let first = addresses[0];
+    let mut differ = !active as u64 | first & u64::from(LEN.max(4) - 1);
+    for (lane, address) in addresses.iter().enumerate() {
+        differ |= address ^ first.wrapping_add(lane as u64 * u64::from(LEN));
+    }
+    let allocation = table.get(hit).filter(|_| differ == 0)?;
+    let start = first.wrapping_sub(allocation.base) as usize / 4;
+    let inside = allocation.contains(first, 32 * u64::from(LEN));
+    inside.then(|| &allocation.words[start..start + 8 * LEN as usize])
+}
+
+/// Reads adjacent elements of `LEN` bytes for all lanes.
+fn read_adjacent<const LEN: u32>(words: &[AtomicU32], lines: &mut Lines) {
+    if LEN >= 4 {
+        for (line, words) in lines.words.iter_mut().zip(words.chunks_exact(LEN as usize / 4)) {
+            for (to, word) in line.iter_mut().zip(words) {
+                *to = word.load(Ordering::Relaxed);
+            }
+        }
+        return;
+    }
+    let (bits, mask) = (8 * LEN, !0u32 >> (32 - 8 * LEN));
+    for (line, word) in lines.words.chunks_exact_mut(4 / LEN as usize).zip(words) {
+        let word = word.load(Ordering::Relaxed);
+        for (at, to) in (0u32..).zip(line) {
+            to[0] = (word >> (at * bits)) & mask;
+        }
+    }
+}
+
+/// Writes adjacent elements of `LEN` bytes of all lanes.
+fn write_adjacent<const LEN: u32>(words: &[AtomicU32], lines: &Lines) {
+    if LEN >= 4 {
+        for (line, words) in lines.words.iter().zip(words.chunks_exact(LEN as usize / 4)) {
+            for (from, word) in line.iter().zip(words) {
+                word.store(*from, Ordering::Relaxed);
+            }
+        }
+        return;
+    }
+    let (bits, mask) = (8 * LEN, !0u32 >> (32 - 8 * LEN));
+    for (line, word) in lines.words.chunks_exact(4 / LEN as usize).zip(words) {
+        let parts = (0u32..).zip(line).map(|(at, from)| (from[0] & mask) << (at * bits));
+        word.store(parts.fold(0, |word, part| word | part), Ordering::Relaxed);
     }
 }
 

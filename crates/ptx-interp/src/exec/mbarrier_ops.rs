@@ -148,12 +148,14 @@ impl Executor<'_, '_> {
             }
             Action::ExpectBytes(bytes) => {
                 let bytes = value(bytes)?;
-                self.mbarrier_at(place)?.change(|state| state.expect_bytes(bytes))?;
+                self.mbarrier_at(place)?;
+                self.cluster.asynchronous.change(place, |state| state.expect_bytes(bytes))?;
                 Ok(Token(0))
             }
             Action::CompleteBytes(bytes) => {
                 let bytes = value(bytes)?;
-                self.mbarrier_at(place)?.change(|state| state.complete_bytes(bytes))?;
+                self.mbarrier_at(place)?;
+                self.cluster.asynchronous.change(place, |state| state.complete_bytes(bytes))?;
                 Ok(Token(0))
             }
             Action::Arrive(arrive) => {
@@ -173,11 +175,11 @@ impl Executor<'_, '_> {
         expect: u32,
     ) -> Result<Token, Fault> {
         self.mbarrier_at(place)?;
-        let object = self.cluster.asynchronous.mbarrier(place)?;
         if arrive.release {
+            let object = self.cluster.asynchronous.mbarrier(place)?;
             self.warp.clock.release(&mut object.arriving);
         }
-        object.change(|state| {
+        self.cluster.asynchronous.change(place, |state| {
             if expect > 0 {
                 state.expect_bytes(expect)?;
             }
@@ -199,9 +201,8 @@ impl Executor<'_, '_> {
         self.shared[rank as usize].mark_mbarrier(offset, BYTES)
     }
 
-    /// The mbarrier at a place, whose initialisation the warp has seen. It is about to change.
+    /// The mbarrier at a place, whose initialisation the warp has seen.
     fn mbarrier_at(&mut self, place: (u32, u32)) -> Result<&mut Object, Fault> {
-        self.cluster.asynchronous.events += 1;
         let object = self.cluster.asynchronous.mbarrier(place)?;
         let (warp, stamp) = object.initialised;
         if !self.warp.clock.is_over(warp, stamp) {
@@ -233,7 +234,7 @@ impl Executor<'_, '_> {
         if done == 0 && wait.may_suspend && !timed_out {
             // A time-out now and then: callers have to loop.
             if self.cluster.asynchronous.choose(4) != 3 {
-                self.warp.polled_events = self.cluster.asynchronous.events;
+                self.warp.polled_phases = self.cluster.asynchronous.phases;
                 return Ok(Flow::Wait(State::Polling));
             }
         }
@@ -260,10 +261,7 @@ impl Executor<'_, '_> {
                 Err(self.read_defined(parity, 1 << lane, "an mbarrier")?[lane])
             }
         };
-        let before = self.cluster.asynchronous.events;
         let state = self.mbarrier_at(place)?.state;
-        // Looking changes nothing.
-        self.cluster.asynchronous.events = before;
         match phase {
             Ok(token) => state.is_complete(token).map_err(invalid),
             Err(parity) => Ok(state.is_parity_complete(parity)),

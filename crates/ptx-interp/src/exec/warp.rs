@@ -51,8 +51,8 @@ pub(crate) struct Warp {
     pub(crate) arrived: [u32; 2],
     /// Loads from memory that bulk copies fill, until their values are used.
     pub(crate) unused_loads: UnusedLoads,
-    /// Changes of mbarriers that had happened when a fragment began to poll.
-    pub(crate) polled_events: u64,
+    /// Phases of mbarriers that had completed when a fragment last polled.
+    pub(crate) polled_phases: u64,
     /// The next wait for an mbarrier returns, whatever it finds.
     pub(crate) timed_out: bool,
     /// Grows when a fragment used up its time, so that others get theirs.
@@ -74,7 +74,7 @@ impl Warp {
             hit: 0,
             arrived: [0; 2],
             unused_loads: UnusedLoads::default(),
-            polled_events: 0,
+            polled_phases: 0,
             timed_out: false,
             turn: 0,
         }
