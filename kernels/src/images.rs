@@ -33,6 +33,7 @@ images! {
     }
     rope_kv [] {
         rope(RopeParams)
+        rope_kv(RopeKvParams)
         write_kv(WriteKvParams)
     }
     sample [] {
@@ -73,6 +74,7 @@ images! {
     }
     rope_kv [] {
         rope(RopeParams)
+        rope_kv(RopeKvParams)
         write_kv(WriteKvParams)
     }
     sample [] {
