@@ -31,7 +31,11 @@ impl TestStream for CudaStream {
 /// The fake driver, loaded before any other can be; `None` where tests run on a GPU.
 pub(crate) static FAKE_DRIVER: LazyLock<Option<FakeDriver>> = LazyLock::new(|| {
     let is_gpu = std::env::var("TINTYPE_TEST_DEVICE").is_ok_and(|device| device == "gpu");
-    (!is_gpu).then(|| FakeDriver::load().unwrap())
+    (!is_gpu).then(|| {
+        let driver = FakeDriver::load().unwrap();
+        driver.set("summary", 1).unwrap();
+        driver
+    })
 });
 
 /// Runs each test, a function that is generic over its stream, on every kind of stream there is.

@@ -32,6 +32,8 @@ pub(crate) struct Config {
     pub(crate) device_lost: u64,
     /// Whether every failing call is explained on standard error.
     pub(crate) trace: bool,
+    /// Whether standard error says what was done when the process ends.
+    pub(crate) summary: bool,
     /// A symbol that `cuGetProcAddress` does not find.
     pub(crate) missing_symbol: Option<String>,
     /// The file to which counters and leaks are appended when the process ends.
@@ -53,6 +55,7 @@ impl Default for Config {
             fault_kernel: 0,
             device_lost: 0,
             trace: false,
+            summary: false,
             missing_symbol: None,
             report: None,
         }
@@ -117,6 +120,7 @@ impl Config {
             "fault_kernel" => self.fault_kernel = value,
             "device_lost" => self.device_lost = value,
             "trace" => self.trace = value != 0,
+            "summary" => self.summary = value != 0,
             _ => return Code::NOT_FOUND.err(format!("there is no setting called {name}")),
         }
         Ok(())

@@ -74,6 +74,9 @@ impl Driver {
         if config.report.is_some() && self.config.report.is_none() {
             crate::ffi::at_exit(report_at_exit);
         }
+        if config.summary && !self.config.summary {
+            crate::ffi::at_exit(summarise_at_exit);
+        }
         *self = Driver { counters, num_contexts: self.num_contexts, ..Driver::new(config) };
         self.counters.configured = true;
     }
@@ -160,6 +163,20 @@ impl Driver {
         }
         lines
     }
+}
+
+/// Says in one line what the process did.
+extern "C" fn summarise_at_exit() {
+    try_inspect(|driver| {
+        let Counters { calls, kernels, warp_instructions, .. } = &driver.counters;
+        let (num_calls, num_runs) = (calls.values().sum::<u64>(), driver.counters.num_kernels());
+        say(&format!(
+            "{num_calls} calls of {} functions, {num_runs} runs of {} kernels, \
+             {warp_instructions} warp instructions",
+            calls.len(),
+            kernels.len()
+        ));
+    });
 }
 
 /// Appends to the report file what the process did and what it left.
