@@ -6,28 +6,26 @@
 
 namespace {
 
-// Tiles are dealt to the blocks of all splits in turn, then to their warps, so that few keys spread
-// over many blocks.
 template <typename T, uint32_t DIM>
 __device__ __forceinline__ void attention_decode(const AttentionParams& p) {
     extern __shared__ float4 shared_memory[];
     pdl_launch_dependents();
     const Split split(p);
-    pdl_wait();
     uint32_t row;
-    if (!single_query(p, split.item, row)) return;
+    const bool single = single_query(p, split.item, row);
     const Query query(p, row, split.item, context_len(p, split.item));
-    const Row out = row_of(p.out, row);
-    if (query.end == 0) return store_zeros(p, split, out);
-    cluster_arrive();
+    pdl_wait();
+    if (!single) return;
+    if (query.end == 0) return store_zeros(p, split, row_of(p.out, row));
+    const uint32_t first = query.first / DECODE_TILE, end = ceil_div(query.end, DECODE_TILE);
+    if (split.used_blocks(end - first) == 0) return store_no_keys(p, split);
+    if (cluster_size() > 1) cluster_arrive();
     DecodeWarp<T, DIM> warp(p, split, query);
-    warp.load_query();
-    const uint32_t num_warps = blockDim.x / 32;
-    const uint32_t place = split.index + split.count * (threadIdx.x / 32);
-    warp.attend(query.first / DECODE_TILE + place, split.count * num_warps);
-    const MergeShared shared(reinterpret_cast<float*>(shared_memory), num_warps, split.size(p));
-    warp.finish(shared.warps);
-    merge(p, split, out, shared);
+    const uint32_t place = first + split.index + split.count * (threadIdx.x / 32);
+    if (place < end) warp.attend(place, end, split.count * (blockDim.x / 32));
+    const MergeShared shared(p, split, reinterpret_cast<float*>(shared_memory));
+    if (place < end) warp.finish(shared.warps);
+    merge(p, split, row_of(p.out, row), shared, end - first);
 }
 
 }  // namespace
@@ -46,22 +44,24 @@ ATTENTION_DECODE(attention_decode_128_f16, __half, 128, 12)
 ATTENTION_DECODE(attention_decode_256_f16, __half, 256, 8)
 
 // Merges the parts that the clusters of a query left. Grid: as without splits.
-extern "C" __global__ void attention_combine(const __grid_constant__ AttentionParams p) {
+extern "C" __global__ void attention_combine(const __grid_constant__ AttentionParams params) {
     pdl_launch_dependents();
+    AttentionParams p = params;
+    p.partitions = 1;
     const Split split(p, blockIdx.x);
-    pdl_wait();
     uint32_t row;
-    if (!single_query(p, split.item, row) || context_len(p, split.item) == 0) return;
+    const bool keys = single_query(p, split.item, row) && context_len(p, split.item) > 0;
+    pdl_wait();
+    if (!keys) return;
     const Row out = row_of(p.out, row);
-    const uint32_t first = split.heads_index * p.partitions, size = split.size(p);
-    Parts parts = partial_results(p, gridDim.x);
+    const uint32_t padded = padded_head(p), stride = p.heads * padded;
+    const uint32_t first = split.heads_index * params.partitions;
+    Parts parts = partial_results(params, gridDim.x);
     parts.maxes += first * MAX_HEADS;
     parts.sums += first * MAX_HEADS;
-    parts.values += static_cast<uint64_t>(first) * size;
-    for (uint32_t i = threadIdx.x; i < size; i += blockDim.x) {
-        const uint32_t head = i / p.cache.head_dim;
-        const float max = parts.max(p.partitions, head);
-        const float value = parts.merge(p.partitions, head, max, parts.values + i, size);
-        split.store(p, out, i, value / parts.merge_sums(p.partitions, head, max));
+    parts.values += static_cast<uint64_t>(first) * stride;
+    for (uint32_t i = 4 * threadIdx.x; i < split.num_heads * padded; i += 4 * blockDim.x) {
+        store_merged(p, split, out, i,
+                     parts.merge(params.partitions, i / padded, parts.values + i, stride));
     }
 }

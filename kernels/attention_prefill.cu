@@ -94,7 +94,12 @@ struct PrefillBlock {
         float scores[Shape::KEYS / 8][4];
         warp.score(scores, keys);
         const bool all_seen = tile_end <= end_key(row) && start >= first_key(row + 15);
-        if (!all_seen) warp.mask(scores, start);
+        if (!all_seen) {
+            const uint32_t mine = row + threadIdx.x % 32 / 4;
+            const uint32_t first_keys[2] = {first_key(mine), first_key(mine + 8)};
+            const uint32_t end_keys[2] = {end_key(mine), end_key(mine + 8)};
+            warp.mask(scores, start, first_keys, end_keys);
+        }
         warp.softmax(scores, p.scale_log2);
         warp.add_values(scores, keys + Shape::TILE_BYTES);
     }
@@ -159,21 +164,16 @@ template <typename T, typename Shape>
 __device__ __forceinline__ void attention_prefill(const AttentionParams& p) {
     extern __shared__ __align__(512) unsigned char shared_memory[];
     pdl_launch_dependents();
-    pdl_wait();
     const uint32_t target = blockIdx.x / p.cache.num_kv_heads;
     QueryTile tile = {};
-    if (!tile.template find<Shape>(p, target)) return;
+    const bool found = tile.template find<Shape>(p, target);
     const uint32_t len = tile.sequence < p.num_seqs ? context_len(p, tile.sequence) : 0;
+    pdl_wait();
+    if (!found) return;
     const PrefillBlock<T, Shape> block(p, tile, blockIdx.x - target * p.cache.num_kv_heads,
                                        shared_address(shared_memory), len);
     if (len < tile.num_tokens) return block.store_zeros();
     PrefillWarp<T, Shape> warp;
-    const uint32_t row = tile.index * Shape::ROWS + threadIdx.x / 32 * 16 + threadIdx.x % 32 / 4;
-#pragma unroll
-    for (uint32_t half = 0; half < 2; ++half) {
-        warp.first[half] = block.first_key(row + 8 * half);
-        warp.end[half] = block.end_key(row + 8 * half);
-    }
     block.run(warp);
     warp.finish();
     block.store(warp);
@@ -181,15 +181,26 @@ __device__ __forceinline__ void attention_prefill(const AttentionParams& p) {
 
 }  // namespace
 
-#define ATTENTION_PREFILL(name, type, blocks, ...)                                         \
+// Keys of a tile and stages; `launch/attention/prefill.rs` knows the shared memory that they take.
+// Hopper has room for more than the smallest chips that the other build runs on.
+#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 900
+using Shape128 = PrefillShape<128, 128, 2, true>;
+using Shape256 = PrefillShape<256, 64, 2, false>;
+#else
+using Shape128 = PrefillShape<128, 64, 3, true>;
+using Shape256 = PrefillShape<256, 16, 2, false>;
+#endif
+using Shape64 = PrefillShape<64, 64, 3, false>;
+
+#define ATTENTION_PREFILL(name, type, shape, blocks)                                       \
     extern "C" __global__ void __launch_bounds__(256, blocks)                              \
         name(const __grid_constant__ AttentionParams p) {                                  \
-        attention_prefill<type, PrefillShape<__VA_ARGS__>>(p);                             \
+        attention_prefill<type, shape>(p);                                                 \
     }
 
-ATTENTION_PREFILL(attention_prefill_64_bf16, __nv_bfloat16, 2, 64, 64, 3, true)
-ATTENTION_PREFILL(attention_prefill_128_bf16, __nv_bfloat16, 1, 128, 64, 3, true)
-ATTENTION_PREFILL(attention_prefill_256_bf16, __nv_bfloat16, 1, 256, 32, 3, false)
-ATTENTION_PREFILL(attention_prefill_64_f16, __half, 2, 64, 64, 3, true)
-ATTENTION_PREFILL(attention_prefill_128_f16, __half, 1, 128, 64, 3, true)
-ATTENTION_PREFILL(attention_prefill_256_f16, __half, 1, 256, 32, 3, false)
+ATTENTION_PREFILL(attention_prefill_64_bf16, __nv_bfloat16, Shape64, 2)
+ATTENTION_PREFILL(attention_prefill_128_bf16, __nv_bfloat16, Shape128, 1)
+ATTENTION_PREFILL(attention_prefill_256_bf16, __nv_bfloat16, Shape256, 1)
+ATTENTION_PREFILL(attention_prefill_64_f16, __half, Shape64, 2)
+ATTENTION_PREFILL(attention_prefill_128_f16, __half, Shape128, 1)
+ATTENTION_PREFILL(attention_prefill_256_f16, __half, Shape256, 1)

@@ -46,15 +46,35 @@ __device__ __forceinline__ void cluster_wait() {
 #endif
 }
 
-// Stores to the place of `address` in the shared memory of block `rank`, which must have started
-// and must not have ended.
-__device__ __forceinline__ void cluster_store(float* address, uint32_t rank, float value) {
 #if HAS_CLUSTERS
+// The place of `address` in the shared memory of block `rank`, which must have started and must not
+// have ended.
+__device__ __forceinline__ uint32_t cluster_address(const void* address, uint32_t rank) {
     const uint32_t own = static_cast<uint32_t>(__cvta_generic_to_shared(address));
     uint32_t remote;
     asm("mapa.shared::cluster.u32 %0, %1, %2;" : "=r"(remote) : "r"(own), "r"(rank));
-    asm volatile("st.shared::cluster.f32 [%0], %1;" ::"r"(remote), "f"(value) : "memory");
+    return remote;
+}
+#endif
+
+// Stores to such a place; it is visible there after the next barrier of the cluster.
+__device__ __forceinline__ void cluster_store(float* address, uint32_t rank, float value) {
+#if HAS_CLUSTERS
+    asm volatile("st.shared::cluster.f32 [%0], %1;" ::"r"(cluster_address(address, rank)),
+                 "f"(value)
+                 : "memory");
 #else
     *address = value;
+#endif
+}
+
+__device__ __forceinline__ void cluster_store(float* address, uint32_t rank, float4 value) {
+#if HAS_CLUSTERS
+    asm volatile("st.shared::cluster.v4.f32 [%0], {%1, %2, %3, %4};" ::"r"(
+                     cluster_address(address, rank)),
+                 "f"(value.x), "f"(value.y), "f"(value.z), "f"(value.w)
+                 : "memory");
+#else
+    *reinterpret_cast<float4*>(address) = value;
 #endif
 }

@@ -31,7 +31,7 @@ struct DecodeWarp {
     const AttentionParams& p;
     const Split& split;
     const Query& query;
-    uint32_t g, t, num_pieces;
+    uint32_t g, t;
     uint32_t q[QK_PIECES][4];
     uint32_t k[2][QK_PIECES][4];
     uint32_t v[4][V_PIECES][4];
@@ -40,8 +40,7 @@ struct DecodeWarp {
 
     __device__ __forceinline__ DecodeWarp(const AttentionParams& p, const Split& split,
                                           const Query& query)
-        : p(p), split(split), query(query), g(threadIdx.x % 32 / 4), t(threadIdx.x % 4),
-          num_pieces(p.cache.head_dim / 8) {
+        : p(p), split(split), query(query), g(threadIdx.x % 32 / 4), t(threadIdx.x % 4) {
         max[0] = max[1] = NEG_INFINITY;
         sum[0] = sum[1] = 0.0f;
 #pragma unroll
@@ -58,7 +57,8 @@ struct DecodeWarp {
         for (uint32_t c = 0; c < QK_PIECES; ++c) {
             const uint32_t piece = 4 * c + t;
             q[c][0] = q[c][1] = q[c][2] = q[c][3] = 0;
-            if (g < split.num_heads && piece < num_pieces) load_piece(q[c], address, piece);
+            const bool exists = g < split.num_heads && 8 * piece < p.cache.head_dim;
+            if (exists) load_piece(q[c], address, piece);
         }
     }
 
@@ -68,6 +68,16 @@ struct DecodeWarp {
         const uint32_t key = tile * DECODE_TILE + threadIdx.x % DECODE_TILE;
         const uint32_t seen = min(::max(key, query.first), query.end - 1);
         return cache_row(p, query.sequence, split.kv_head, seen);
+    }
+
+    // Piece `N * c + i`, i < N, or the head's last one if it has fewer. Heads have more than half of
+    // `DIM`, or they would be of another kernel.
+    template <uint32_t N>
+    __device__ __forceinline__ uint32_t in_head(uint32_t c, uint32_t i) const {
+        if (DIM > 64 && N * (c + 1) <= DIM / 16) return N * c + i;
+        uint32_t last = p.cache.head_dim / 8 - 1;
+        asm volatile("" : "+r"(last));  // not worth a register from tile to tile
+        return min(N * c + i, last);
     }
 
     __device__ __forceinline__ uint64_t head_address(uint64_t side, uint32_t rows,
@@ -82,7 +92,7 @@ struct DecodeWarp {
             const uint64_t address = head_address(p.cache.k, rows, g + 8 * i);
 #pragma unroll
             for (uint32_t c = 0; c < QK_PIECES; ++c) {
-                load_piece(k[i][c], address, min(4 * c + t, num_pieces - 1));
+                load_piece(k[i][c], address, in_head<4>(c, t));
             }
         }
     }
@@ -94,26 +104,26 @@ struct DecodeWarp {
             const uint64_t address = head_address(p.cache.v, rows, key);
 #pragma unroll
             for (uint32_t c = 0; c < V_PIECES; ++c) {
-                load_piece(v[i][c], address, min(8 * c + g, num_pieces - 1));
+                load_piece(v[i][c], address, in_head<8>(c, g));
             }
         }
     }
 
     // Scores of keys g and g + 8 of a tile, two heads each, in the order of an accumulator.
     __device__ __forceinline__ void score(float (&scores)[4], uint32_t tile) const {
-        float low[4] = {0, 0, 0, 0}, high[4] = {0, 0, 0, 0};
+        float sums[4] = {0, 0, 0, 0};
 #pragma unroll
         for (uint32_t c = 0; c < QK_PIECES; ++c) {
             const uint32_t a[4] = {k[0][c][0], k[1][c][0], k[0][c][1], k[1][c][1]};
             const uint32_t b[4] = {k[0][c][2], k[1][c][2], k[0][c][3], k[1][c][3]};
-            mma<T>(low, a, q[c][0], q[c][1]);
-            mma<T>(high, b, q[c][2], q[c][3]);
+            mma<T>(sums, a, q[c][0], q[c][1]);
+            mma<T>(sums, b, q[c][2], q[c][3]);
         }
 #pragma unroll
         for (uint32_t i = 0; i < 4; ++i) {
             const uint32_t key = tile * DECODE_TILE + g + i / 2 * 8;
             const bool seen = key >= query.first && key < query.end;
-            scores[i] = seen ? (low[i] + high[i]) * p.scale_log2 : NEG_INFINITY;
+            scores[i] = seen ? sums[i] * p.scale_log2 : NEG_INFINITY;
         }
     }
 
@@ -160,10 +170,8 @@ struct DecodeWarp {
         }
     }
 
-    // Attends to tiles `first`, `first + step`, ... of the query's keys.
-    __device__ __forceinline__ void attend(uint32_t first, uint32_t step) {
-        const uint32_t end = ceil_div(query.end, DECODE_TILE);
-        if (first >= end) return;
+    // Attends to tiles `first`, `first + step`, ... before `end`.
+    __device__ __forceinline__ void attend(uint32_t first, uint32_t end, uint32_t step) {
         if constexpr (DIM <= 128) {
             attend_ahead(first, end, step);
         } else {
@@ -172,26 +180,29 @@ struct DecodeWarp {
     }
 
     // Fetches the keys of a tile while the values of the one before are used, and the other way
-    // round.
+    // round. Where they lie is looked up one tile further ahead.
     __device__ __forceinline__ void attend_ahead(uint32_t first, uint32_t end, uint32_t step) {
         uint32_t rows = find_row(first);
         load_keys(rows);
         load_values(rows);
+        load_query();
+        rows = find_row(first + step);
 #pragma unroll 1
         for (uint32_t tile = first; tile < end; tile += step) {
             const bool more = tile + step < end;
-            if (more) rows = find_row(tile + step);
             float scores[4];
             score(scores, tile);
             if (more) load_keys(rows);
             softmax(scores);
             add_values(scores);
             if (more) load_values(rows);
+            rows = find_row(tile + 2 * step);
         }
     }
 
     // For large heads, which leave no registers for that.
     __device__ __forceinline__ void attend_in_turn(uint32_t first, uint32_t end, uint32_t step) {
+        load_query();
 #pragma unroll 1
         for (uint32_t tile = first; tile < end; tile += step) {
             const uint32_t rows = find_row(tile);
@@ -222,7 +233,7 @@ struct DecodeWarp {
             float* values = parts.values + (warp * split.num_heads + head) * p.cache.head_dim;
 #pragma unroll
             for (uint32_t c = 0; c < V_PIECES; ++c) {
-                if (max[i] == NEG_INFINITY || 8 * c + g >= num_pieces) continue;
+                if (8 * (8 * c + g) >= p.cache.head_dim) continue;
                 float4* to = reinterpret_cast<float4*>(values + 8 * (8 * c + g));
                 to[0] = make_float4(out[4 * c][i], out[4 * c][i + 2],
                                     out[4 * c + 1][i], out[4 * c + 1][i + 2]);

@@ -2,8 +2,8 @@
 // clusters, and merging what they found, in a fixed order.
 //
 // A part is a running softmax: for each head the largest score, the sum of 2^(score - largest), and
-// the sum of the values weighted alike. Its largest score is negative infinity, and its values are
-// not written, when no key fell to it.
+// the sum of the values weighted alike. Keys are dealt out in tiles, to all splits in turn and then
+// to their warps, so that few keys spread over many blocks; whoever gets none writes no part.
 #pragma once
 
 #include "attention.cuh"
@@ -39,15 +39,15 @@ struct Split {
         return kv_head * p.cache.group + first_head;
     }
 
-    // Elements of a part's values.
-    __device__ __forceinline__ uint32_t size(const AttentionParams& p) const {
-        return num_heads * p.cache.head_dim;
+    // How many of a block's warps, or of a cluster's blocks, get a share of `tiles` tiles. They are
+    // the first ones.
+    __device__ __forceinline__ uint32_t used_warps(uint32_t tiles) const {
+        return index < tiles ? min(blockDim.x / 32, ceil_div(tiles - index, count)) : 0;
     }
 
-    // The blocks' heads in the output row of a query, as one run of `size` elements.
-    __device__ __forceinline__ void store(const AttentionParams& p, const Row& out,
-                                          uint32_t element, float value) const {
-        out.store(query_head(p) * p.cache.head_dim + element, value);
+    __device__ __forceinline__ uint32_t used_blocks(uint32_t tiles) const {
+        const uint32_t first = partition() * cluster_size();
+        return first < tiles ? min(cluster_size(), tiles - first) : 0;
     }
 
    private:
@@ -61,51 +61,64 @@ struct Split {
     }
 };
 
+// Elements of a head in shared memory and in partial results, zeros at its end included.
+__device__ __forceinline__ uint32_t padded_head(const AttentionParams& p) {
+    return ceil_div(p.cache.head_dim, 8) * 8;
+}
+
+// Four dims of one head, of a part or of several together.
+struct Merged {
+    float max, sum;
+    float4 values;
+};
+
 // Parts side by side. All arrays are contiguous, so a part's place is its index.
 struct Parts {
     float* maxes;   // [count, MAX_HEADS]
     float* sums;    // [count, MAX_HEADS]
-    float* values;  // [count, size]
+    float* values;  // [count, heads, padded_head]
 
     __device__ __forceinline__ Parts(float* data, uint32_t count)
         : maxes(data), sums(data + count * MAX_HEADS), values(sums + count * MAX_HEADS) {}
 
-    __device__ __forceinline__ float max(uint32_t count, uint32_t head) const {
-        float result = NEG_INFINITY;
-#pragma unroll 1
-        for (uint32_t i = 0; i < count; ++i) result = fmaxf(result, maxes[i * MAX_HEADS + head]);
-        return result;
-    }
-
-    // The sum of numbers of `count` parts (`from[i * stride]` is that of part i) for one head whose
-    // largest score is `max`. The numbers of empty parts are not read.
-    __device__ __forceinline__ float merge(uint32_t count, uint32_t head, float max,
-                                           const float* from, uint32_t stride) const {
-        float total = 0.0f;
-#pragma unroll 1
+    // Merges dims of `count` parts; those of part i lie at `from[i * stride]`.
+    __device__ __forceinline__ Merged merge(uint32_t count, uint32_t head, const float* from,
+                                            uint64_t stride) const {
+        Merged all = {NEG_INFINITY, 0.0f, make_float4(0.0f, 0.0f, 0.0f, 0.0f)};
+#pragma unroll 4
         for (uint32_t i = 0; i < count; ++i) {
-            const float part = maxes[i * MAX_HEADS + head];
-            if (part != NEG_INFINITY) total += exp2_approx(part - max) * from[i * stride];
+            all.max = fmaxf(all.max, maxes[i * MAX_HEADS + head]);
         }
-        return total;
-    }
-
-    __device__ __forceinline__ float merge_sums(uint32_t count, uint32_t head, float max) const {
-        return merge(count, head, max, sums + head, MAX_HEADS);
+#pragma unroll 4
+        for (uint32_t i = 0; i < count; ++i) {
+            const float max = maxes[i * MAX_HEADS + head], sum = sums[i * MAX_HEADS + head];
+            const float4 part = *reinterpret_cast<const float4*>(from + i * stride);
+            if (max == NEG_INFINITY) continue;  // a partition without keys
+            const float scale = exp2_approx(max - all.max);
+            all.sum = fmaf(scale, sum, all.sum);
+            all.values.x = fmaf(scale, part.x, all.values.x);
+            all.values.y = fmaf(scale, part.y, all.values.y);
+            all.values.z = fmaf(scale, part.z, all.values.z);
+            all.values.w = fmaf(scale, part.w, all.values.w);
+        }
+        return all;
     }
 };
 
 // The shared memory of a split kernel: a part of each warp, then of each block of the cluster, of
 // which a block merges a slice of the values.
 struct MergeShared {
+    uint32_t size;   // elements of a part's values
+    uint32_t slice;  // a multiple of 4
     Parts warps;
     Parts blocks;
-    uint32_t slice;
 
-    __device__ __forceinline__ MergeShared(float* data, uint32_t num_warps, uint32_t size)
-        : warps(data, num_warps),
-          blocks(warps.values + num_warps * size, cluster_size()),
-          slice(ceil_div(size, cluster_size())) {}
+    __device__ __forceinline__ MergeShared(const AttentionParams& p, const Split& split,
+                                           float* data)
+        : size(split.num_heads * padded_head(p)),
+          slice(4 * ceil_div(size / 4, cluster_size())),
+          warps(data, blockDim.x / 32),
+          blocks(warps.values + blockDim.x / 32 * size, cluster_size()) {}
 };
 
 // Where the clusters of a query leave their parts: `[heads_index, partition]`.
@@ -113,68 +126,84 @@ __device__ __forceinline__ Parts partial_results(const AttentionParams& p, uint3
     return Parts(global_pointer<float>(p.partials), num_items * p.partitions);
 }
 
-// Merges the parts of the block's warps and hands each block of the cluster its slice.
-__device__ __forceinline__ void merge_warps(const AttentionParams& p, const Split& split,
-                                            const MergeShared& shared) {
-    const uint32_t num_warps = blockDim.x / 32, size = split.size(p), rank = cluster_rank();
-    for (uint32_t i = threadIdx.x; i < size; i += blockDim.x) {
-        const uint32_t head = i / p.cache.head_dim, owner = i / shared.slice;
-        const float max = shared.warps.max(num_warps, head);
-        const float value =
-            shared.warps.merge(num_warps, head, max, shared.warps.values + i, size);
-        const uint32_t to = rank * shared.slice + i - owner * shared.slice;
-        cluster_store(shared.blocks.values + to, owner, value);
+// Stores what a query's keys, or those of a partition, give for dims `i..i + 4` of the block's heads.
+__device__ __forceinline__ void store_merged(const AttentionParams& p, const Split& split,
+                                             const Row& out, uint32_t i, const Merged& all) {
+    const uint32_t padded = padded_head(p), head = i / padded, dim = i - head * padded;
+    if (p.partitions > 1) {
+        const Parts partials = partial_results(p, gridDim.x / split.count);
+        const uint32_t part = split.heads_index * p.partitions + split.partition();
+        float* values = partials.values + static_cast<uint64_t>(part) * p.heads * padded;
+        *reinterpret_cast<float4*>(values + i) = all.values;
+        if (dim == 0) partials.maxes[part * MAX_HEADS + head] = all.max;
+        if (dim == 0) partials.sums[part * MAX_HEADS + head] = all.sum;
+        return;
     }
-    for (uint32_t i = threadIdx.x; i < cluster_size() * MAX_HEADS; i += blockDim.x) {
-        const uint32_t owner = i / MAX_HEADS, head = i % MAX_HEADS;
-        if (head >= split.num_heads) continue;
-        const float max = shared.warps.max(num_warps, head);
-        const uint32_t to = rank * MAX_HEADS + head;
-        cluster_store(shared.blocks.maxes + to, owner, max);
-        cluster_store(shared.blocks.sums + to, owner,
-                      shared.warps.merge_sums(num_warps, head, max));
+    const uint32_t col = (split.query_head(p) + head) * p.cache.head_dim + dim;
+    const float values[4] = {all.values.x, all.values.y, all.values.z, all.values.w};
+    const float scale = 1.0f / all.sum;
+#pragma unroll
+    for (uint32_t j = 0; j < 4; ++j) {
+        if (dim + j < p.cache.head_dim) out.store(col + j, values[j] * scale);
     }
 }
 
-// Merges this block's slice of the cluster's parts, into the output or the partial results.
-__device__ __forceinline__ void merge_blocks(const AttentionParams& p, const Split& split,
-                                             const Row& out, const MergeShared& shared) {
-    const uint32_t ranks = cluster_size(), size = split.size(p);
-    const uint32_t start = cluster_rank() * shared.slice, end = min(start + shared.slice, size);
+// Hands dims `i..i + 4` of this block's part to the block of the cluster that merges them.
+__device__ __forceinline__ void push(const MergeShared& shared, uint32_t i, uint32_t head,
+                                     bool first_of_head, const Merged& part) {
+    const uint32_t rank = cluster_rank(), owner = i / shared.slice;
+    cluster_store(shared.blocks.values + rank * shared.slice + i - owner * shared.slice, owner,
+                  part.values);
+    if (!first_of_head) return;
+    for (uint32_t to = 0; to < cluster_size(); ++to) {
+        cluster_store(shared.blocks.maxes + rank * MAX_HEADS + head, to, part.max);
+        cluster_store(shared.blocks.sums + rank * MAX_HEADS + head, to, part.sum);
+    }
+}
+
+// Marks a partition without keys.
+__device__ __forceinline__ void store_no_keys(const AttentionParams& p, const Split& split) {
+    if (cluster_rank() > 0 || threadIdx.x >= split.num_heads) return;
     const Parts partials = partial_results(p, gridDim.x / split.count);
     const uint32_t part = split.heads_index * p.partitions + split.partition();
-    for (uint32_t i = start + threadIdx.x; i < end; i += blockDim.x) {
-        const uint32_t head = i / p.cache.head_dim;
-        const float max = shared.blocks.max(ranks, head);
-        const float value = shared.blocks.merge(ranks, head, max,
-                                                shared.blocks.values + i - start, shared.slice);
-        if (p.partitions == 1) {
-            split.store(p, out, i, value / shared.blocks.merge_sums(ranks, head, max));
-        } else if (max != NEG_INFINITY) {
-            partials.values[static_cast<uint64_t>(part) * size + i] = value;
-        }
-    }
-    if (p.partitions == 1 || cluster_rank() > 0 || threadIdx.x >= split.num_heads) return;
-    const float max = shared.blocks.max(ranks, threadIdx.x);
-    const uint32_t to = part * MAX_HEADS + threadIdx.x;
-    partials.maxes[to] = max;
-    partials.sums[to] = shared.blocks.merge_sums(ranks, threadIdx.x, max);
+    partials.maxes[part * MAX_HEADS + threadIdx.x] = NEG_INFINITY;
 }
 
-// Merges everything. Each warp has written its part; every thread has called `cluster_arrive`.
+// Merges the parts of a query with `tiles` tiles of keys. Each warp that got some has written its
+// part; in a cluster, every thread has called `cluster_arrive`.
 __device__ __forceinline__ void merge(const AttentionParams& p, const Split& split, const Row& out,
-                                      const MergeShared& shared) {
+                                      const MergeShared& shared, uint32_t tiles) {
+    const uint32_t used_blocks = split.used_blocks(tiles), used_warps = split.used_warps(tiles);
+    const uint32_t padded = padded_head(p), step = 4 * blockDim.x;
     __syncthreads();
-    cluster_wait();
-    merge_warps(p, split, shared);
+    const bool alone = cluster_size() == 1;
+    if (!alone) cluster_wait();
+    for (uint32_t i = 4 * threadIdx.x; i < shared.size && used_warps > 0; i += step) {
+        const uint32_t head = i / padded;
+        const Merged part =
+            shared.warps.merge(used_warps, head, shared.warps.values + i, shared.size);
+        if (alone) {
+            store_merged(p, split, out, i, part);
+        } else {
+            push(shared, i, head, i == head * padded, part);
+        }
+    }
+    if (alone) return;
     cluster_arrive();
     cluster_wait();
-    merge_blocks(p, split, out, shared);
+    const uint32_t start = cluster_rank() * shared.slice, end = min(start + shared.slice, shared.size);
+    for (uint32_t i = start + 4 * threadIdx.x; i < end; i += step) {
+        const Merged all = shared.blocks.merge(used_blocks, i / padded,
+                                               shared.blocks.values + i - start, shared.slice);
+        store_merged(p, split, out, i, all);
+    }
 }
 
 // Zeros for a query that sees no key.
 __device__ __forceinline__ void store_zeros(const AttentionParams& p, const Split& split,
                                             const Row& out) {
     if (split.index > 0) return;
-    for (uint32_t i = threadIdx.x; i < split.size(p); i += blockDim.x) split.store(p, out, i, 0);
+    const uint32_t first = split.query_head(p) * p.cache.head_dim;
+    const uint32_t size = split.num_heads * p.cache.head_dim;
+    for (uint32_t i = threadIdx.x; i < size; i += blockDim.x) out.store(first + i, 0.0f);
 }

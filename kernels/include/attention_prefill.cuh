@@ -84,10 +84,9 @@ struct PrefillWarp {
     static constexpr uint32_t Q_FRAGMENTS = Shape::Q_IN_REGISTERS ? DIM / 16 : 1;
 
     uint32_t q[Q_FRAGMENTS][4];
-    uint32_t q_address;       // shared, of what this lane reads of the warp's queries
-    float out[DIM / 8][4];    // columns: dims
-    float max[2], sum[2];     // of rows g, g + 8; unscaled scores; `sum` of this lane's keys alone
-    uint32_t first[2], end[2];  // keys that rows g, g + 8 see
+    uint32_t q_address;     // shared, of what this lane reads of the warp's queries
+    float out[DIM / 8][4];  // columns: dims
+    float max[2], sum[2];   // of rows g, g + 8; scores unscaled; `sum` of this lane's keys alone
 
     __device__ __forceinline__ PrefillWarp() {
         max[0] = max[1] = NEG_INFINITY;
@@ -131,8 +130,10 @@ struct PrefillWarp {
         }
     }
 
-    // Hides the keys that a row does not see; `start` is the tile's first key.
-    __device__ __forceinline__ void mask(float (&scores)[KEYS / 8][4], uint32_t start) const {
+    // Hides the keys outside `first..end` of rows g and g + 8; `start` is the tile's first key.
+    __device__ __forceinline__ void mask(float (&scores)[KEYS / 8][4], uint32_t start,
+                                         const uint32_t (&first)[2],
+                                         const uint32_t (&end)[2]) const {
 #pragma unroll
         for (uint32_t i = 0; i < KEYS / 8; ++i) {
 #pragma unroll
