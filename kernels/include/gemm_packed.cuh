@@ -43,8 +43,6 @@ template <int TILES, int WARPS_N, int MAX_UNITS>
 struct Shape {
     static constexpr uint32_t WARPS_M = GEMM_WARPS / WARPS_N;
     static constexpr uint32_t TOKENS = 8 * TILES * WARPS_N;
-    static constexpr uint32_t WEIGHT_BYTES = WARPS_M * MAX_UNITS * PACKED_GROUP_BYTES;
-    static constexpr uint32_t SLOT_BYTES = WEIGHT_BYTES + TOKENS * SLOT_ROW_BYTES;
     static constexpr uint32_t SCRATCH_FLOATS = Finish<MAX_UNITS>::SCRATCH_FLOATS;
     static constexpr uint32_t SCRATCH_BYTES = GEMM_WARPS * SCRATCH_FLOATS * 4;
 };
@@ -84,12 +82,15 @@ struct Cursor {
 template <typename S>
 struct Ring {
     const GemmPackedParams& p;
-    uint32_t slots, full, empty;  // slots, and barriers: one of each per slot
-    uint32_t first_group, num_groups;  // groups of 64 columns
+    uint32_t weight_bytes, slot_bytes;  // the weight's part of a slot, which x follows
+    uint32_t slots, full, empty;        // slots, and barriers: one of each per slot
+    uint32_t first_group, num_groups;   // groups of 64 columns
 
     __device__ __forceinline__ Ring(const GemmPackedParams& p, unsigned char* shared) : p(p) {
-        slots = shared_address(shared);
-        full = slots + p.num_stages * S::SLOT_BYTES + S::SCRATCH_BYTES;
+        weight_bytes = p.height * S::WARPS_M * PACKED_GROUP_BYTES;
+        slot_bytes = weight_bytes + S::TOKENS * SLOT_ROW_BYTES;
+        slots = shared_address(shared) + S::SCRATCH_BYTES;
+        full = slots + p.num_stages * slot_bytes;
         empty = full + p.num_stages * 8;
         const uint32_t groups = p.product.cols / SLOT_COLS, size = cluster_size();
         first_group = groups * cluster_rank() / size;
@@ -109,7 +110,7 @@ struct Ring {
     }
 
     __device__ __forceinline__ uint32_t slot(Cursor at) const {
-        return slots + at.slot * S::SLOT_BYTES;
+        return slots + at.slot * slot_bytes;
     }
     __device__ __forceinline__ void wait_full(Cursor at) const {
         mbarrier_wait(full + at.slot * 8, at.parity);
@@ -157,7 +158,7 @@ struct Ring {
         const uint32_t lane = threadIdx.x % 32, piece = lane % 8;
         const uint32_t row = (threadIdx.x / 32 - GEMM_WARPS - 1) * 4 + lane / 8;
         const uint64_t row_bytes = static_cast<uint64_t>(p.product.x.stride) * 2;
-        const uint32_t to = S::WEIGHT_BYTES + row * SLOT_ROW_BYTES + (piece ^ (row & 1)) * 16;
+        const uint32_t to = weight_bytes + row * SLOT_ROW_BYTES + (piece ^ (row & 1)) * 16;
         Cursor at;
         for (uint32_t index = first_chunk(); index < num_chunks(); index += chunk_step()) {
             const uint32_t token = chunk_at(p, index, S::TOKENS).token;
@@ -191,7 +192,7 @@ struct Ring {
         if (first == 0) return;
         const uint32_t pieces = (S::TOKENS - first) * (SLOT_ROW_BYTES / 16);
         for (uint32_t i = threadIdx.x; i < pieces * p.num_stages; i += GEMM_PACKED_THREADS) {
-            const uint32_t row = slots + i / pieces * S::SLOT_BYTES + S::WEIGHT_BYTES;
+            const uint32_t row = slots + i / pieces * slot_bytes + weight_bytes;
             const float zeros[4] = {};
             store_shared16(row + first * SLOT_ROW_BYTES + i % pieces * 16, zeros);
         }
@@ -216,15 +217,14 @@ struct WarpTile {
     float sums[TILES][UNITS][4];
     uint32_t a[2][UNITS][4];  // the weight of this 16 columns and of the next
     uint32_t b[TILES][4];     // x of 32 columns
-    uint32_t a_offset, b_offset[2];  // in a slot
+    uint32_t a_offset, b_offset;  // in a slot
 
-    __device__ __forceinline__ WarpTile(uint32_t warp) {
+    __device__ __forceinline__ WarpTile(uint32_t warp, uint32_t weight_bytes) {
         const uint32_t lane = threadIdx.x % 32, g = lane / 4, t = lane % 4;
         const uint32_t warp_m = warp % S::WARPS_M, warp_n = warp / S::WARPS_M;
         a_offset = warp_m * UNITS * PACKED_GROUP_BYTES + lane * 16;
         const uint32_t row = warp_n * TILES * 8 + g, piece = (2 * t) ^ (g & 1);
-        b_offset[0] = S::WEIGHT_BYTES + row * SLOT_ROW_BYTES + piece * 16;
-        b_offset[1] = b_offset[0] ^ 16;
+        b_offset = weight_bytes + row * SLOT_ROW_BYTES + piece * 16;
     }
 
     __device__ __forceinline__ void load_a(uint32_t slot, int tile) {
@@ -236,7 +236,8 @@ struct WarpTile {
     }
 
     __device__ __forceinline__ void load_b(uint32_t slot, int half, int j) {
-        load_shared16(b[j], slot + b_offset[half] + j * 8 * SLOT_ROW_BYTES);
+        // The second half's piece is the neighbour in the pair of pieces.
+        load_shared16(b[j], slot + (b_offset ^ half * 16) + j * 8 * SLOT_ROW_BYTES);
     }
 
     // Adds the product of all of this block's columns. What a step needs is loaded during the step
@@ -307,14 +308,17 @@ struct WarpTile {
     __device__ __forceinline__ static void collect(uint32_t from, uint32_t j,
                                                    float (&out)[UNITS][4]) {
 #pragma unroll
-        for (int i = 0; i < UNITS; ++i) {
-            float4 sum = cluster_load16(place(from, j, i), 0);
+        for (int i = 0; i < UNITS * 4; ++i) out[i / 4][i % 4] = 0.0f;
 #pragma unroll 1
-            for (uint32_t rank = 1; rank < cluster_size(); ++rank) {
-                const float4 more = cluster_load16(place(from, j, i), rank);
-                sum.x += more.x, sum.y += more.y, sum.z += more.z, sum.w += more.w;
+        for (uint32_t rank = 0; rank < cluster_size(); ++rank) {
+            float4 part[UNITS];
+#pragma unroll
+            for (int i = 0; i < UNITS; ++i) part[i] = cluster_load16(place(from, j, i), rank);
+#pragma unroll
+            for (int i = 0; i < UNITS; ++i) {
+                out[i][0] += part[i].x, out[i][1] += part[i].y;
+                out[i][2] += part[i].z, out[i][3] += part[i].w;
             }
-            out[i][0] = sum.x, out[i][1] = sum.y, out[i][2] = sum.z, out[i][3] = sum.w;
         }
     }
 };
@@ -325,7 +329,7 @@ template <typename T, typename S, int UNITS, int TILES>
 __device__ __forceinline__ void multiply_chunk(const Ring<S>& ring, Cursor& at, const Chunk& chunk,
                                                float* scratch) {
     const uint32_t warp = threadIdx.x / 32;
-    WarpTile<T, S, UNITS, TILES> tile(warp);
+    WarpTile<T, S, UNITS, TILES> tile(warp, ring.weight_bytes);
     tile.multiply(ring, at);
     const uint32_t unit = chunk.block * S::WARPS_M + warp % S::WARPS_M * UNITS;
     const uint32_t token = chunk.token + warp / S::WARPS_M * TILES * 8;
@@ -377,9 +381,9 @@ __device__ __forceinline__ void gemm_packed(const GemmPackedParams& p) {
     const uint32_t warp = threadIdx.x / 32;
     if (warp < GEMM_WARPS) {
         take_registers<232>();
-        float* all = reinterpret_cast<float*>(shared + p.num_stages * S::SLOT_BYTES);
         pdl_wait();
-        multiply_chunks<T, TILES, WARPS_N, MAX_UNITS>(ring, all + warp * S::SCRATCH_FLOATS);
+        float* scratch = reinterpret_cast<float*>(shared) + warp * S::SCRATCH_FLOATS;
+        multiply_chunks<T, TILES, WARPS_N, MAX_UNITS>(ring, scratch);
     } else {
         leave_registers<40>();
         if (warp == GEMM_WARPS) {

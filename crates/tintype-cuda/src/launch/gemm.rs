@@ -1,10 +1,212 @@
 //! Matrix products of many rows.
+//!
+//! Three kernels: one for packed 16-bit weights, one for row-major ones, both on tensor cores, and
+//! one for every other mix of types, sizes and strides. A norm in front is a launch of its own,
+//! which leaves the normalised rows in the workspace, as many at a time as it holds.
 
-use tintype_ops::{Error, Op, Result};
+mod packed;
 
-use super::{Launch, Placement};
+use bytemuck::Zeroable;
+use tintype_kernels::params::{
+    EPILOGUE_ADD, EPILOGUE_SILU_MUL, EPILOGUE_STORE, GemmAnyParams, GemmParams, NormParams,
+    PACKING_GATE_UP, PACKING_NONE, PACKING_PLAIN, View,
+};
+use tintype_ops::{DType, Epilogue, Error, Norm, Op, Result, Tensor, Weight};
+
+use super::{Chip, Launch, Layout, Placed, Placement, dtype_tag};
+
+/// Rows of the weight that tensor cores take at a time.
+const UNIT_ROWS: u32 = 16;
+/// Rows of the weight that a block of the row-major kernel multiplies.
+const ROWS_TILE: u32 = 128;
+/// Slots of its ring.
+const ROWS_STAGES: u32 = 3;
+/// Its threads, and those of the kernel for every mix.
+const THREADS: u32 = 256;
+/// Rows and tokens of a block of the kernel for every mix.
+const ANY_TILE: u32 = 64;
+/// Tokens that a part of a batch is a multiple of, where the workspace cannot hold all.
+const PART_TOKENS: u32 = 256;
+/// Most threads that normalise a row, and the elements that each takes at a time.
+const NORM_THREADS: (u32, u32) = (1024, 8);
 
 /// Appends the launches of `op`.
-pub(super) fn plan(op: &Op, _at: &dyn Placement, _launches: &mut Vec<Launch>) -> Result<()> {
-    Err(Error::InvalidOp { op: op.name(), what: "no kernel yet".into() })
+///
+/// # Errors
+/// When the workspace does not hold one normalised row.
+pub(super) fn plan(op: &Op, at: &dyn Placement, launches: &mut Vec<Launch>) -> Result<()> {
+    let Op::Matmul { out, x, weight, bias, norm, epilogue } = *op else {
+        return Err(refused(op.name(), "it is no matrix product".into()));
+    };
+    let first = launches.len();
+    let matmul = Matmul { out, x, weight, bias, epilogue, placed: at.weight(weight) };
+    match norm {
+        None => launches.push(matmul.product(at, matmul.params(at))),
+        Some(norm) => matmul.normalised(norm, at, launches)?,
+    }
+    let programmatic = at.chip().is_hopper();
+    launches[first..].iter_mut().for_each(|launch| launch.programmatic = programmatic);
+    Ok(())
 }
+
+fn refused(op: &'static str, what: String) -> Error {
+    Error::InvalidOp { op, what }
+}
+
+/// A product, without its norm.
+#[derive(Clone, Copy)]
+struct Matmul {
+    out: Tensor,
+    x: Tensor,
+    weight: Weight,
+    bias: Option<Tensor>,
+    epilogue: Epilogue,
+    placed: Placed,
+}
+
+impl Matmul {
+    fn params(&self, at: &dyn Placement) -> GemmParams {
+        GemmParams {
+            out: at.view(self.out),
+            x: at.view(self.x),
+            bias: self.bias.map_or_else(View::zeroed, |bias| at.view(bias)),
+            weight: self.placed.address,
+            num_tokens: self.x.rows,
+            rows: self.weight.rows,
+            cols: self.weight.cols,
+            epilogue: epilogue_tag(self.epilogue),
+        }
+    }
+
+    /// Whether the tensor-core kernels take this weight, were x of its type and aligned.
+    fn suits_tensor_cores(&self, chip: Chip) -> bool {
+        let paired = self.epilogue == Epilogue::SiluMul;
+        let sixteen_bit = matches!(self.weight.dtype, DType::Bf16 | DType::F16);
+        sixteen_bit
+            && match self.placed.layout {
+                Layout::Packed { gate_up } => chip.is_hopper() && gate_up == paired,
+                Layout::RowMajor => {
+                    self.weight.cols.is_multiple_of(8) && self.placed.address.is_multiple_of(16)
+                }
+            }
+    }
+
+    /// The launch that multiplies `params.x`.
+    fn product(&self, at: &dyn Placement, params: GemmParams) -> Launch {
+        let chip = at.chip();
+        let aligned = params.x.address.is_multiple_of(16) && params.x.stride.is_multiple_of(8);
+        let same_type = params.x.dtype == dtype_tag(self.weight.dtype);
+        if !(aligned && same_type && self.suits_tensor_cores(chip)) {
+            return self.any(params);
+        }
+        match self.placed.layout {
+            Layout::RowMajor => self.row_major(params),
+            Layout::Packed { .. } => {
+                packed::launch(params, self.weight.dtype, chip).unwrap_or_else(|| self.any(params))
+            }
+        }
+    }
+
+    fn row_major(&self, params: GemmParams) -> Launch {
+        let tokens = if params.num_tokens <= 64 { 64 } else { 128 };
+        let kernel = match (self.weight.dtype, tokens) {
+            (DType::F16, 64) => "gemm_rows_n64_f16",
+            (DType::F16, _) => "gemm_rows_n128_f16",
+            (_, 64) => "gemm_rows_n64_bf16",
+            (_, _) => "gemm_rows_n128_bf16",
+        };
+        let grid = self.grid(ROWS_TILE, tokens);
+        let mut launch = Launch::new(kernel, grid, [THREADS, 1, 1], &params);
+        launch.shared_bytes = ROWS_STAGES * (ROWS_TILE + tokens) * 128;
+        launch
+    }
+
+    fn any(&self, product: GemmParams) -> Launch {
+        let packing = match self.placed.layout {
+            Layout::RowMajor => PACKING_NONE,
+            Layout::Packed { gate_up: false } => PACKING_PLAIN,
+            Layout::Packed { gate_up: true } => PACKING_GATE_UP,
+        };
+        let weight_dtype = dtype_tag(self.weight.dtype);
+        let params = GemmAnyParams { product, weight_dtype, packing };
+        Launch::new("gemm_any", self.grid(ANY_TILE, ANY_TILE), [THREADS, 1, 1], &params)
+    }
+
+    /// Blocks for tiles of `rows` rows by `tokens` tokens. Where rows come in pairs a unit of 16
+    /// is 8 of the upper half and the matching 8 of the lower.
+    fn grid(&self, rows: u32, tokens: u32) -> [u32; 3] {
+        let units = match self.epilogue {
+            Epilogue::SiluMul => (self.weight.rows / 2).div_ceil(UNIT_ROWS / 2),
+            Epilogue::Store | Epilogue::Add => self.weight.rows.div_ceil(UNIT_ROWS),
+        };
+        [units.div_ceil(rows / UNIT_ROWS), self.x.rows.div_ceil(tokens), 1]
+    }
+
+    /// Launches that normalise x and multiply, as many tokens at a time as the workspace holds.
+    fn normalised(&self, norm: Norm, at: &dyn Placement, launches: &mut Vec<Launch>) -> Result<()> {
+        let tensor_cores = self.suits_tensor_cores(at.chip()) && self.x.cols.is_multiple_of(8);
+        let dtype = if tensor_cores { self.weight.dtype } else { DType::F32 };
+        let workspace = at.workspace();
+        let row_bytes = u64::from(self.x.cols) * dtype.size_bytes() as u64;
+        let most = self.tokens_at_a_time(workspace.bytes / row_bytes).ok_or_else(|| {
+            let found = workspace.bytes;
+            refused("matmul", format!("a workspace of {found} bytes, a row takes {row_bytes}"))
+        })?;
+        for start in (0..self.x.rows).step_by(most as usize) {
+            let part = Self {
+                out: rows_of(self.out, start, most),
+                x: rows_of(self.x, start, most),
+                ..*self
+            };
+            let x =
+                View { address: workspace.address, stride: self.x.cols, dtype: dtype_tag(dtype) };
+            launches.push(normalise(x, part.x, norm, at));
+            launches.push(part.product(at, GemmParams { x, ..part.params(at) }));
+        }
+        Ok(())
+    }
+
+    /// How many of up to `room` tokens to take at a time: whole tiles where they fit.
+    fn tokens_at_a_time(&self, room: u64) -> Option<u32> {
+        let room = u32::try_from(room).unwrap_or(u32::MAX);
+        match room {
+            0 => None,
+            _ if room >= self.x.rows => Some(self.x.rows),
+            _ if room < PART_TOKENS => Some(room),
+            _ => Some(room / PART_TOKENS * PART_TOKENS),
+        }
+    }
+}
+
+/// Up to `most` rows of `tensor`, from `start`.
+fn rows_of(tensor: Tensor, start: u32, most: u32) -> Tensor {
+    let offset = tensor.offset + u64::from(start) * u64::from(tensor.stride);
+    Tensor { offset, rows: most.min(tensor.rows - start), ..tensor }
+}
+
+/// The launch that writes the normalised rows of `x` to `out`.
+fn normalise(out: View, x: Tensor, norm: Norm, at: &dyn Placement) -> Launch {
+    let params = NormParams {
+        out,
+        x: at.view(x),
+        weight: at.view(norm.weight),
+        dim: x.cols,
+        heads: 1,
+        num_rows: x.rows,
+        eps: norm.eps,
+    };
+    let (most, each) = NORM_THREADS;
+    let threads = x.cols.div_ceil(each).next_multiple_of(32).min(most);
+    Launch::new("rms_norm", [x.rows, 1, 1], [threads, 1, 1], &params)
+}
+
+const fn epilogue_tag(epilogue: Epilogue) -> u32 {
+    match epilogue {
+        Epilogue::Store => EPILOGUE_STORE,
+        Epilogue::Add => EPILOGUE_ADD,
+        Epilogue::SiluMul => EPILOGUE_SILU_MUL,
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,204 @@
+//! How the kernels for packed weights share out a product: which tile of tokens, how many rows a
+//! block takes at a time, and whether a cluster cuts the columns.
+
+use tintype_kernels::params::{GemmPackedParams, GemmParams};
+use tintype_ops::DType;
+
+use super::super::{Chip, Launch};
+use super::UNIT_ROWS;
+
+/// Threads of a block: 8 warps that multiply and 4 that fetch.
+const THREADS: u32 = 384;
+/// Warps that multiply.
+const WARPS: u32 = 8;
+/// Columns of a slot of the ring, and the bytes that they take in a row or token.
+const SLOT_COLS: u32 = 64;
+const SLOT_ROW_BYTES: u32 = 2 * SLOT_COLS;
+/// Most slots of the ring.
+const MAX_STAGES: u32 = 16;
+/// Bytes of a slot's barriers.
+const BARRIER_BYTES: u32 = 16;
+
+/// Sizes of clusters to look at.
+const CLUSTERS: [u32; 4] = [1, 2, 4, 8];
+
+/// Picoseconds: of a slot in itself, of its products of one row and token, of a byte that comes out
+/// of the cache, of finishing a chunk and each of its outputs, of adding up a cluster's sums.
+const SLOT: u64 = 100_000;
+const PRODUCT: u64 = 32;
+const BYTE: u64 = 20;
+const FINISH: u64 = 1_000_000;
+const OUTPUT: u64 = 70;
+const MERGE: u64 = 2_000_000;
+
+/// A kernel: the tokens of its tile and how its warps share the tile.
+#[derive(Debug)]
+struct Kernel {
+    bf16: &'static str,
+    f16: &'static str,
+    /// 8 tokens each, of a warp.
+    tiles: u32,
+    /// Warps along the tokens.
+    warps_n: u32,
+    /// Most units of 16 rows of a warp.
+    max_units: u32,
+}
+
+const KERNELS: [Kernel; 6] = [
+    kernel(["gemm_packed_n32_bf16", "gemm_packed_n32_f16"], 4, 1, 2),
+    kernel(["gemm_packed_n64_bf16", "gemm_packed_n64_f16"], 4, 2, 4),
+    kernel(["gemm_packed_n96_bf16", "gemm_packed_n96_f16"], 6, 2, 4),
+    kernel(["gemm_packed_n128_bf16", "gemm_packed_n128_f16"], 8, 2, 4),
+    kernel(["gemm_packed_n192_bf16", "gemm_packed_n192_f16"], 6, 4, 4),
+    kernel(["gemm_packed_n256_bf16", "gemm_packed_n256_f16"], 8, 4, 4),
+];
+
+const fn kernel(names: [&'static str; 2], tiles: u32, warps_n: u32, max_units: u32) -> Kernel {
+    Kernel { bf16: names[0], f16: names[1], tiles, warps_n, max_units }
+}
+
+impl Kernel {
+    const fn tokens(&self) -> u32 {
+        8 * self.tiles * self.warps_n
+    }
+
+    /// Rows of a block of rows.
+    const fn block_rows(&self) -> u32 {
+        UNIT_ROWS * WARPS / self.warps_n
+    }
+
+    /// A slot of `height` blocks of rows and of the tokens, with its barriers.
+    const fn slot_bytes(&self, height: u32) -> u32 {
+        (height * self.block_rows() + self.tokens()) * SLOT_ROW_BYTES + BARRIER_BYTES
+    }
+
+    /// What the warps turn their results around in.
+    const fn scratch_bytes(&self) -> u32 {
+        WARPS * 8 * (UNIT_ROWS * self.max_units + 4) * 4
+    }
+
+    /// Slots of `height` blocks that fit into `shared_bytes`.
+    fn stages(&self, height: u32, shared_bytes: u32) -> u32 {
+        let room = shared_bytes.saturating_sub(self.scratch_bytes());
+        (room / self.slot_bytes(height)).min(MAX_STAGES)
+    }
+}
+
+/// One way to share out a product.
+#[derive(Clone, Copy, Debug)]
+struct Split {
+    kernel: &'static Kernel,
+    /// Blocks of a cluster, which cut the columns.
+    cluster: u32,
+    token_tiles: u32,
+    /// Chunks that cover the rows.
+    row_chunks: u32,
+    /// Blocks of rows of the first `tall` chunks; the others have one less.
+    height: u32,
+    tall: u32,
+    /// Clusters that run at the same time.
+    workers: u32,
+}
+
+impl Split {
+    /// The rows in chunks of up to `height` blocks, for clusters of `cluster` blocks; `None` where
+    /// clusters would get more than one chunk each.
+    fn new(
+        kernel: &'static Kernel,
+        product: &GemmParams,
+        chip: Chip,
+        [cluster, height]: [u32; 2],
+    ) -> Option<Self> {
+        let room = num_clusters(chip, cluster);
+        let blocks = product.rows.div_ceil(kernel.block_rows());
+        let token_tiles = product.num_tokens.div_ceil(kernel.tokens());
+        let fewest = blocks.div_ceil(height);
+        // A single tile of tokens: every cluster gets its share of the rows.
+        let even = fewest.next_multiple_of(room).min(blocks);
+        let row_chunks = if token_tiles == 1 { even } else { fewest };
+        let height = blocks.div_ceil(row_chunks);
+        let tall = blocks - row_chunks * (height - 1);
+        let chunks = row_chunks.checked_mul(token_tiles)?;
+        let split = Self {
+            kernel,
+            cluster,
+            token_tiles,
+            row_chunks,
+            height,
+            tall,
+            workers: chunks.min(room),
+        };
+        (cluster == 1 || chunks <= room).then_some(split)
+    }
+
+    /// The fastest way, as far as [`Split::cost`] knows.
+    fn best(product: &GemmParams, chip: Chip) -> Option<Self> {
+        let groups = product.cols / SLOT_COLS;
+        let splits = KERNELS.iter().flat_map(|kernel| {
+            let clusters = CLUSTERS.into_iter().filter(|&n| {
+                kernel.tiles.is_multiple_of(n) && groups >= n && num_clusters(chip, n) > 0
+            });
+            clusters
+                .flat_map(move |n| (1..=kernel.max_units).map(move |height| (kernel, [n, height])))
+        });
+        let splits = splits.filter_map(|(kernel, way)| Self::new(kernel, product, chip, way));
+        splits.filter(|split| split.fits(chip)).min_by_key(|split| split.cost(groups))
+    }
+
+    /// Whether the ring has two slots, and room for the sums that a cluster exchanges through it.
+    fn fits(&self, chip: Chip) -> bool {
+        let Self { kernel, height, .. } = *self;
+        let stages = kernel.stages(height, chip.max_shared_bytes);
+        let sums = height * kernel.block_rows() * kernel.tokens() * 4;
+        stages >= 2 && (self.cluster == 1 || sums <= stages * kernel.slot_bytes(height))
+    }
+
+    /// Roughly how long it takes, in picoseconds. The constants were fitted to an H100.
+    fn cost(&self, groups: u32) -> u64 {
+        let cut = groups.div_ceil(self.cluster);
+        // The first cluster has the tallest chunks.
+        let mine = (0..self.row_chunks * self.token_tiles).step_by(self.workers as usize);
+        let chunks =
+            mine.map(|chunk| self.height - u32::from(chunk / self.token_tiles >= self.tall));
+        let time: u64 = chunks.map(|height| self.chunk_cost(height, cut)).sum();
+        time + if self.cluster > 1 { MERGE } else { 0 }
+    }
+
+    /// The same, of a chunk and `groups` slots: products, or what has to come out of the cache.
+    fn chunk_cost(&self, height: u32, groups: u32) -> u64 {
+        let rows = height * self.kernel.block_rows();
+        let outputs = u64::from(rows) * u64::from(self.kernel.tokens());
+        let bytes = u64::from(rows + self.kernel.tokens()) * u64::from(SLOT_ROW_BYTES);
+        let slot = SLOT + (outputs * PRODUCT).max(bytes * BYTE);
+        u64::from(groups) * slot + FINISH + outputs * OUTPUT
+    }
+}
+
+/// Clusters of `size` blocks that run at the same time. Groups of multiprocessors that share
+/// clusters are no multiple of a large cluster, so some of them stay idle.
+const fn num_clusters(chip: Chip, size: u32) -> u32 {
+    let most = chip.num_sms / size;
+    if size <= 2 { most } else { most * 7 / 8 }
+}
+
+/// The launch of `product`, whose weight is packed; `None` where the chip has too little memory.
+pub(super) fn launch(product: GemmParams, dtype: DType, chip: Chip) -> Option<Launch> {
+    let split = Split::best(&product, chip)?;
+    let kernel = split.kernel;
+    let num_stages = kernel.stages(split.height, chip.max_shared_bytes);
+    let params = GemmPackedParams {
+        product,
+        num_row_chunks: split.row_chunks,
+        num_tall: split.tall,
+        height: split.height,
+        num_token_tiles: split.token_tiles,
+        num_stages,
+        read_once: u32::from(split.token_tiles == 1),
+    };
+    let name = if dtype == DType::F16 { kernel.f16 } else { kernel.bf16 };
+    let grid = [split.workers * split.cluster, 1, 1];
+    let mut launch = Launch::new(name, grid, [THREADS, 1, 1], &params);
+    launch.cluster = split.cluster;
+    launch.shared_bytes = num_stages * kernel.slot_bytes(split.height) + kernel.scratch_bytes();
+    Some(launch)
+}

@@ -1,0 +1,219 @@
+//! Launches of products of many rows.
+
+use bytemuck::Pod;
+use tintype_kernels::params::{F32 as F32_TAG, GemmPackedParams};
+use tintype_ops::Buffer;
+
+use super::super::Workspace;
+use super::*;
+
+const HOPPER: Chip = Chip { compute_capability: (9, 0), num_sms: 132, max_shared_bytes: 227 << 10 };
+const AMPERE: Chip = Chip { compute_capability: (8, 0), num_sms: 108, max_shared_bytes: 163 << 10 };
+const PACKED: Layout = Layout::Packed { gate_up: false };
+const PAIRED: Layout = Layout::Packed { gate_up: true };
+
+/// Buffer `i` lies at `i << 32`, the weight at `1 << 50`, the workspace at `1 << 60`.
+struct Fake {
+    chip: Chip,
+    layout: Layout,
+    workspace_bytes: u64,
+}
+
+impl Fake {
+    const fn new(chip: Chip, layout: Layout) -> Self {
+        Self { chip, layout, workspace_bytes: 16 << 20 }
+    }
+}
+
+impl Placement for Fake {
+    fn chip(&self) -> Chip {
+        self.chip
+    }
+
+    fn buffer(&self, buffer: Buffer) -> u64 {
+        u64::from(buffer.index()) << 32
+    }
+
+    fn weight(&self, _weight: Weight) -> Placed {
+        Placed { address: 1 << 50, layout: self.layout }
+    }
+
+    fn workspace(&self) -> Workspace {
+        Workspace { address: 1 << 60, bytes: self.workspace_bytes }
+    }
+}
+
+fn tensor(buffer: u32, rows: u32, cols: u32, dtype: DType) -> Tensor {
+    Tensor::new(Buffer::from_index(buffer), rows, cols, dtype)
+}
+
+/// A bf16 product of `n` tokens with a weight of `rows` x `cols`.
+fn matmul(n: u32, rows: u32, cols: u32, epilogue: Epilogue) -> Op {
+    let outputs = if epilogue == Epilogue::SiluMul { rows / 2 } else { rows };
+    Op::Matmul {
+        out: tensor(1, n, outputs, DType::Bf16),
+        x: tensor(2, n, cols, DType::Bf16),
+        weight: Weight { buffer: Buffer::from_index(0), rows, cols, dtype: DType::Bf16 },
+        bias: None,
+        norm: None,
+        epilogue,
+    }
+}
+
+fn with_norm(mut op: Op) -> Op {
+    if let Op::Matmul { norm, x, .. } = &mut op {
+        *norm = Some(Norm { weight: tensor(3, 1, x.cols, DType::Bf16), eps: 1e-5 });
+    }
+    op
+}
+
+fn plan_on(fake: &Fake, op: &Op) -> Vec<Launch> {
+    let mut launches = Vec::new();
+    plan(op, fake, &mut launches).unwrap();
+    launches
+}
+
+fn kernels(fake: &Fake, op: &Op) -> Vec<&'static str> {
+    plan_on(fake, op).iter().map(|launch| launch.kernel).collect()
+}
+
+fn params<P: Pod>(launch: &Launch) -> P {
+    bytemuck::pod_read_unaligned(&launch.params)
+}
+
+#[test]
+fn weights_and_chips_choose_the_kernel() {
+    let plain = matmul(200, 512, 256, Epilogue::Add);
+    let paired = matmul(200, 512, 256, Epilogue::SiluMul);
+    let first = |chip, layout, op: &Op| kernels(&Fake::new(chip, layout), op)[0];
+    assert!(first(HOPPER, PACKED, &plain).starts_with("gemm_packed_"));
+    assert!(first(HOPPER, PAIRED, &paired).starts_with("gemm_packed_"));
+    assert_eq!(first(HOPPER, PAIRED, &plain), "gemm_any");
+    assert_eq!(first(HOPPER, PACKED, &paired), "gemm_any");
+    assert_eq!(first(AMPERE, Layout::RowMajor, &plain), "gemm_rows_n128_bf16");
+    let few = matmul(20, 512, 256, Epilogue::Store);
+    assert_eq!(first(HOPPER, Layout::RowMajor, &few), "gemm_rows_n64_bf16");
+    let odd = matmul(20, 512, 250, Epilogue::Store);
+    assert_eq!(first(AMPERE, Layout::RowMajor, &odd), "gemm_any");
+}
+
+#[test]
+fn x_of_another_type_or_place_takes_the_kernel_for_every_mix() {
+    let fake = Fake::new(HOPPER, PACKED);
+    let mut op = matmul(40, 512, 256, Epilogue::Store);
+    let Op::Matmul { x, .. } = &mut op else { unreachable!() };
+    x.dtype = DType::F32;
+    assert_eq!(kernels(&fake, &op), ["gemm_any"]);
+    // The norm brings x into the weight's type.
+    assert!(kernels(&fake, &with_norm(op))[1].starts_with("gemm_packed_"));
+    let mut op = matmul(40, 512, 256, Epilogue::Store);
+    let Op::Matmul { x, .. } = &mut op else { unreachable!() };
+    x.offset = 1;
+    assert_eq!(kernels(&fake, &op), ["gemm_any"]);
+}
+
+#[test]
+fn only_hopper_launches_programmatically() {
+    let op = with_norm(matmul(200, 512, 256, Epilogue::Add));
+    let hopper = plan_on(&Fake::new(HOPPER, PACKED), &op);
+    assert!(hopper.len() == 2 && hopper.iter().all(|launch| launch.programmatic));
+    let ampere = plan_on(&Fake::new(AMPERE, Layout::RowMajor), &op);
+    assert!(ampere.len() == 2 && ampere.iter().all(|launch| !launch.programmatic));
+}
+
+#[test]
+fn a_norm_goes_through_the_workspace_in_parts() {
+    let mut fake = Fake::new(AMPERE, Layout::RowMajor);
+    fake.workspace_bytes = 300 * 256 * 2;
+    let launches = plan_on(&fake, &with_norm(matmul(600, 512, 256, Epilogue::Add)));
+    let norms: Vec<NormParams> = launches.iter().step_by(2).map(params).collect();
+    let products: Vec<GemmParams> = launches.iter().skip(1).step_by(2).map(params).collect();
+    let rows = |start: u64| (2u64 << 32) + start * 256 * 2;
+    let tokens: Vec<u32> = products.iter().map(|product| product.num_tokens).collect();
+    assert_eq!(tokens, [256, 256, 88]);
+    for (i, (norm, product)) in norms.iter().zip(&products).enumerate() {
+        assert_eq!(norm.x.address, rows(256 * i as u64));
+        assert_eq!((norm.out, norm.num_rows), (product.x, product.num_tokens));
+        assert_eq!(product.x.address, 1 << 60);
+        assert_eq!(product.out.address, (1 << 32) + 256 * i as u64 * 512 * 2);
+    }
+}
+
+#[test]
+fn a_norm_in_front_of_f32_arithmetic_is_not_rounded() {
+    let mut op = with_norm(matmul(20, 512, 256, Epilogue::Store));
+    let Op::Matmul { weight, .. } = &mut op else { unreachable!() };
+    weight.dtype = DType::F32;
+    let launches = plan_on(&Fake::new(HOPPER, Layout::RowMajor), &op);
+    assert_eq!(launches[1].kernel, "gemm_any");
+    assert_eq!(params::<NormParams>(&launches[0]).out.dtype, F32_TAG);
+}
+
+#[test]
+fn a_workspace_without_room_for_a_row_is_refused() {
+    let mut fake = Fake::new(HOPPER, PACKED);
+    fake.workspace_bytes = 511;
+    let op = with_norm(matmul(20, 512, 256, Epilogue::Store));
+    let error = plan(&op, &fake, &mut Vec::new()).unwrap_err().to_string();
+    assert!(error.contains("511 bytes") && error.contains("512"), "{error}");
+}
+
+#[test]
+fn paired_rows_are_covered_in_units_of_8() {
+    let fake = Fake::new(AMPERE, Layout::RowMajor);
+    let launch = &plan_on(&fake, &matmul(20, 2 * 65, 256, Epilogue::SiluMul))[0];
+    assert_eq!(launch.grid, [2, 1, 1], "9 units of 8 + 8 rows, 8 in a block");
+}
+
+/// Which rows and tokens the blocks of a packed launch multiply, as the kernel derives it.
+fn covered(launch: &Launch) -> Vec<(u32, u32, u32)> {
+    let p: GemmPackedParams = params(launch);
+    let (workers, chunks) = (launch.grid[0] / launch.cluster, p.num_row_chunks * p.num_token_tiles);
+    assert!(workers <= chunks && launch.grid[0].is_multiple_of(launch.cluster));
+    assert!(launch.cluster == 1 || workers == chunks, "a cluster has one chunk");
+    (0..p.num_row_chunks)
+        .map(|row| {
+            let short = row.saturating_sub(p.num_tall);
+            (row * p.height - short, p.height - u32::from(row >= p.num_tall), p.num_token_tiles)
+        })
+        .collect()
+}
+
+#[test]
+fn packed_chunks_cover_every_row_once() {
+    let shapes = [(6144, 4096), (4096, 14336), (28672, 4096), (128_256, 4096), (16, 64), (80, 128)];
+    for chip in [HOPPER, Chip { num_sms: 4, ..HOPPER }] {
+        for n in [17, 33, 64, 100, 129, 256, 257, 2048, 5000] {
+            for (rows, cols) in shapes {
+                let op = matmul(n, rows, cols, Epilogue::Store);
+                let launch = &plan_on(&Fake::new(chip, PACKED), &op)[0];
+                let mut next = 0;
+                for (block, height, _) in covered(launch) {
+                    assert_eq!(block, next, "{launch:?}");
+                    assert!((1..=4).contains(&height));
+                    next += height;
+                }
+                let tokens: u32 = launch.kernel[13..].split('_').next().unwrap().parse().unwrap();
+                let block = [(32, 128), (64, 64), (96, 64), (128, 64), (192, 32), (256, 32)]
+                    .iter()
+                    .find_map(|&(of, rows)| (of == tokens).then_some(rows))
+                    .unwrap();
+                assert_eq!(next, rows.div_ceil(block), "{launch:?}");
+                let p: GemmPackedParams = params(launch);
+                assert_eq!(p.num_token_tiles, n.div_ceil(tokens));
+                assert!(p.num_stages >= 2 && launch.shared_bytes <= chip.max_shared_bytes);
+            }
+        }
+    }
+}
+
+#[test]
+fn layers_of_an_8b_model_fill_the_chip() {
+    let fake = Fake::new(HOPPER, PACKED);
+    for n in [64, 256, 2048] {
+        for (rows, cols) in [(6144, 4096), (4096, 4096), (28672, 4096), (4096, 14336)] {
+            let launch = &plan_on(&fake, &matmul(n, rows, cols, Epilogue::Store))[0];
+            assert!(launch.grid[0] >= 100, "{n} {rows}x{cols}: {launch:?}");
+        }
+    }
+}
