@@ -8,8 +8,8 @@ mod sample;
 
 use bytemuck::NoUninit;
 use tintype_kernels::params::{
-    AddParams, EmbedParams, F32, GatherParams, NormParams, RopeKvParams, RopeParams, SiluMulParams, View,
-    WriteKvParams,
+    AddParams, EmbedParams, F32, GatherParams, NormParams, RopeKvParams, RopeParams, SiluMulParams,
+    View, WriteKvParams,
 };
 use tintype_ops::{Error, KvCache, Norm, Op, Result, Tensor, Weight};
 

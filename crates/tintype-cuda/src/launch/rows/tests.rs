@@ -113,6 +113,36 @@ fn a_view_starts_at_its_offset() {
 }
 
 #[test]
+fn rope_kv_spreads_the_heads_of_a_token_over_blocks() {
+    let cache = KvCache {
+        k: Buffer::from_index(4),
+        v: Buffer::from_index(5),
+        num_blocks: 10,
+        block_size: 16,
+        num_kv_heads: 2,
+        head_dim: 64,
+        dtype: DType::Bf16,
+    };
+    let norm = |buffer, eps| Norm { weight: tensor(buffer, 1, 64, DType::Bf16), eps };
+    let op = |norms| Op::RopeKv {
+        qkv: tensor(1, 3, 10 * 64, DType::Bf16),
+        cache,
+        norms,
+        positions: tensor(2, 3, 1, DType::I32),
+        table: tensor(3, 100, 64, DType::F32),
+        slots: tensor(6, 3, 1, DType::I32),
+    };
+    let launch = single(&FAKE, &op(Some([norm(7, 0.5), norm(8, 0.25)])));
+    assert_eq!((launch.kernel, launch.grid, launch.block), ("rope_kv", [3, 3, 1], [128, 1, 1]));
+    let normed: RopeKvParams = params(&launch);
+    assert_eq!((normed.num_heads, normed.num_kv_heads, normed.num_slots), (6, 2, 160));
+    assert_eq!((normed.q_norm.address, normed.q_eps), (7 << 32, 0.5));
+    assert_eq!((normed.k_norm.address, normed.k_eps), (8 << 32, 0.25));
+    let plain: RopeKvParams = params(&single(&FAKE, &op(None)));
+    assert_eq!((plain.q_norm.address, plain.k_norm.address), (0, 0));
+}
+
+#[test]
 fn norms_take_a_block_a_row_or_a_warp_a_head() {
     let norm = |dim| Norm { weight: tensor(3, 1, dim, DType::F32), eps: 1e-5 };
     let (out, x) = (tensor(1, 7, 16_384, DType::F16), tensor(2, 7, 16_384, DType::F16));
