@@ -3,6 +3,26 @@
 images! {
     /// For compute capability 8.0 and later.
     SM_80 = "sm_80":
+    attention_any [] {
+        attention_any(AttentionParams)
+    }
+    attention_decode [] {
+        attention_combine(AttentionParams)
+        attention_decode_128_bf16(AttentionParams)
+        attention_decode_128_f16(AttentionParams)
+        attention_decode_256_bf16(AttentionParams)
+        attention_decode_256_f16(AttentionParams)
+        attention_decode_64_bf16(AttentionParams)
+        attention_decode_64_f16(AttentionParams)
+    }
+    attention_prefill [] {
+        attention_prefill_128_bf16(AttentionParams)
+        attention_prefill_128_f16(AttentionParams)
+        attention_prefill_256_bf16(AttentionParams)
+        attention_prefill_256_f16(AttentionParams)
+        attention_prefill_64_bf16(AttentionParams)
+        attention_prefill_64_f16(AttentionParams)
+    }
     elementwise [] {
         add(AddParams)
         silu_mul(SiluMulParams)
@@ -10,6 +30,18 @@ images! {
     embed_gather [] {
         embed(EmbedParams)
         gather(GatherParams)
+    }
+    matvec [] {
+        matvec_bf16_n1(MatvecParams)
+        matvec_bf16_n16(MatvecParams)
+        matvec_f16_n1(MatvecParams)
+        matvec_f16_n16(MatvecParams)
+        matvec_f32_n1(MatvecParams)
+        matvec_f32_n16(MatvecParams)
+        matvec_packed_any_bf16(MatvecParams)
+        matvec_packed_any_f16(MatvecParams)
+    }
+    matvec_packed [] {
     }
     moe [] {
         moe_combine(MoeCombineParams)
@@ -27,6 +59,9 @@ images! {
     norm [] {
         head_norm(NormParams)
         rms_norm(NormParams)
+    }
+    pack [] {
+        pack(PackParams)
     }
     qkv [] {
         rope_kv(RopeKvParams)
@@ -44,6 +79,26 @@ images! {
 images! {
     /// For compute capability 9.0.
     SM_90A = "sm_90a":
+    attention_any [] {
+        attention_any(AttentionParams)
+    }
+    attention_decode [] {
+        attention_combine(AttentionParams)
+        attention_decode_128_bf16(AttentionParams)
+        attention_decode_128_f16(AttentionParams)
+        attention_decode_256_bf16(AttentionParams)
+        attention_decode_256_f16(AttentionParams)
+        attention_decode_64_bf16(AttentionParams)
+        attention_decode_64_f16(AttentionParams)
+    }
+    attention_prefill [] {
+        attention_prefill_128_bf16(AttentionParams)
+        attention_prefill_128_f16(AttentionParams)
+        attention_prefill_256_bf16(AttentionParams)
+        attention_prefill_256_f16(AttentionParams)
+        attention_prefill_64_bf16(AttentionParams)
+        attention_prefill_64_f16(AttentionParams)
+    }
     elementwise [] {
         add(AddParams)
         silu_mul(SiluMulParams)
@@ -51,6 +106,24 @@ images! {
     embed_gather [] {
         embed(EmbedParams)
         gather(GatherParams)
+    }
+    matvec [] {
+        matvec_bf16_n1(MatvecParams)
+        matvec_bf16_n16(MatvecParams)
+        matvec_f16_n1(MatvecParams)
+        matvec_f16_n16(MatvecParams)
+        matvec_f32_n1(MatvecParams)
+        matvec_f32_n16(MatvecParams)
+        matvec_packed_any_bf16(MatvecParams)
+        matvec_packed_any_f16(MatvecParams)
+    }
+    matvec_packed [] {
+        matvec_packed_bf16_n16_g4(MatvecPackedParams)
+        matvec_packed_bf16_n8_g4(MatvecPackedParams)
+        matvec_packed_bf16_n8_g8(MatvecPackedParams)
+        matvec_packed_f16_n16_g4(MatvecPackedParams)
+        matvec_packed_f16_n8_g4(MatvecPackedParams)
+        matvec_packed_f16_n8_g8(MatvecPackedParams)
     }
     moe [] {
         moe_combine(MoeCombineParams)
@@ -68,6 +141,9 @@ images! {
     norm [] {
         head_norm(NormParams)
         rms_norm(NormParams)
+    }
+    pack [] {
+        pack(PackParams)
     }
     qkv [] {
         rope_kv(RopeKvParams)
