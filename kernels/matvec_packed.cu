@@ -36,14 +36,20 @@ struct __align__(128) Shared {
 static_assert(sizeof(Shared<1>) == 152704, "SHARED_BYTES in launch/matvec/packed.rs");
 static_assert(sizeof(Shared<2>) == 173696, "SHARED_BYTES in launch/matvec/packed.rs");
 
-// 16 columns from `col` of a row of a 16-bit view whose rows start at multiples of 16 bytes, or
-// zeros.
-struct Vectors {
-    uint4 low, high;
+// What a lane owns of one row in each of the warp's groups: 16 columns of a 16-bit view whose rows
+// start at multiples of 16 bytes.
+struct Slice {
+    const uint4* data;
 
-    __device__ __forceinline__ void load(const View& view, uint32_t row, uint32_t col, bool there) {
+    __device__ __forceinline__ Slice(const View& view, uint32_t row, const Work& work) {
+        const uint32_t col = work.first_group * PACKED_GROUP_COLS + work.lane % 4 * 16;
         const uint64_t element = static_cast<uint64_t>(row) * view.stride + col;
-        const uint4* from = global_pointer<const uint4>(view.address + element * 2);
+        data = global_pointer<const uint4>(view.address + element * 2);
+    }
+
+    // Those of group `j`, or zeros.
+    __device__ __forceinline__ void load(uint32_t j, bool there, uint4& low, uint4& high) const {
+        const uint4* from = data + j * (RING_WARPS * PACKED_GROUP_COLS / 8);
         low = high = make_uint4(0, 0, 0, 0);
         if (there) low = __ldcg(from), high = __ldcg(from + 1);
     }
@@ -53,16 +59,17 @@ struct Vectors {
 // With a norm each is multiplied with the norm's weight; the row's scale comes after the product.
 template <typename T, int TILES, int GROUPS>
 struct Columns {
-    Vectors x[GROUPS][TILES];
+    uint4 low[GROUPS][TILES], high[GROUPS][TILES];
 
     __device__ __forceinline__ void load(const MatvecParams& p, const Work& work) {
 #pragma unroll
         for (uint32_t tile = 0; tile < TILES; ++tile) {
             const uint32_t token = tile * 8 + work.lane / 4;
+            const Slice row(p.x, token, work);
 #pragma unroll
             for (uint32_t j = 0; j < GROUPS; ++j) {
                 const bool there = j < work.num_groups && token < p.num_tokens;
-                x[j][tile].load(p.x, token, work.col(j) + work.lane % 4 * 16, there);
+                row.load(j, there, low[j][tile], high[j][tile]);
             }
         }
     }
@@ -79,20 +86,21 @@ struct Columns {
 
     // Normalises `BATCH` groups, whose weights of the norm are under way together.
     template <int BATCH>
-    __device__ __forceinline__ void normalise_batch(const MatvecParams& p, const Work& work,
-                                                    uint32_t first, float (&squares)[TILES]) {
-        Vectors weight[BATCH];
+    __device__ __forceinline__ void normalise_batch(const Slice& norm, uint32_t first,
+                                                    uint32_t num_groups,
+                                                    float (&squares)[TILES]) {
+        uint4 weight_low[BATCH], weight_high[BATCH];
 #pragma unroll
         for (uint32_t j = 0; j < BATCH; ++j) {
-            const bool there = first + j < work.num_groups;
-            weight[j].load(p.norm, 0, work.col(first + j) + work.lane % 4 * 16, there);
+            norm.load(first + j, first + j < num_groups, weight_low[j], weight_high[j]);
         }
 #pragma unroll
         for (uint32_t j = 0; j < BATCH; ++j) {
+            if (first + j >= num_groups) break;
 #pragma unroll
             for (uint32_t tile = 0; tile < TILES; ++tile) {
-                normalise(x[first + j][tile].low, weight[j].low, squares[tile]);
-                normalise(x[first + j][tile].high, weight[j].high, squares[tile]);
+                normalise(low[first + j][tile], weight_low[j], squares[tile]);
+                normalise(high[first + j][tile], weight_high[j], squares[tile]);
             }
         }
     }
@@ -101,10 +109,11 @@ struct Columns {
     __device__ __forceinline__ void normalise(const MatvecParams& p, const Work& work,
                                               float (&out)[8 * TILES]) {
         constexpr int BATCH = 4 / TILES;
+        const Slice norm(p.norm, 0, work);
         float squares[TILES] = {};
 #pragma unroll
         for (uint32_t j = 0; j < GROUPS; j += BATCH) {
-            normalise_batch<BATCH>(p, work, j, squares);
+            normalise_batch<BATCH>(norm, j, work.num_groups, squares);
         }
 #pragma unroll
         for (uint32_t tile = 0; tile < TILES; ++tile) {
@@ -119,7 +128,7 @@ struct Columns {
 // One warp's share of one unit: partial sums of 16 rows and 8 * TILES tokens.
 template <typename T, int TILES, int GROUPS>
 __device__ __forceinline__ void multiply(Ring& ring, const Work& work,
-                                         const Columns<T, TILES, GROUPS>& columns,
+                                         const Columns<T, TILES, GROUPS>& x,
                                          float (&acc)[TILES][4]) {
 #pragma unroll
     for (uint32_t j = 0; j < GROUPS; ++j) {
@@ -130,7 +139,7 @@ __device__ __forceinline__ void multiply(Ring& ring, const Work& work,
         for (uint32_t i = 0; i < 4; ++i) ring.fragment(i, work.lane, a[i]);
 #pragma unroll
         for (uint32_t tile = 0; tile < TILES; ++tile) {
-            const uint4 low = columns.x[j][tile].low, high = columns.x[j][tile].high;
+            const uint4 low = x.low[j][tile], high = x.high[j][tile];
             mma<T>(acc[tile], a[0], low.x, low.y);
             mma<T>(acc[tile], a[1], low.z, low.w);
             mma<T>(acc[tile], a[2], high.x, high.y);
@@ -164,7 +173,7 @@ struct Reducer {
     __device__ __forceinline__ float2 block_sum(uint32_t buffer, uint32_t item) const {
         const uint32_t token = item / 8, lane = item % 8 * 4 + token % 8 / 2;
         float2 sum = make_float2(0.0f, 0.0f);
-#pragma unroll
+#pragma unroll 8
         for (uint32_t warp = 0; warp < RING_WARPS; ++warp) {
             const float* from = shared.partial[buffer][warp][token / 8][lane] + token % 2;
             sum.x += from[0], sum.y += from[2];
@@ -174,7 +183,7 @@ struct Reducer {
 
     __device__ __forceinline__ float block_squares(uint32_t token) const {
         float sum = 0.0f;
-#pragma unroll
+#pragma unroll 8
         for (uint32_t warp = 0; warp < RING_WARPS; ++warp) sum += shared.squares[warp][token];
         return sum;
     }
@@ -235,7 +244,7 @@ struct Reducer {
 template <typename T, int TILES, int GROUPS>
 __device__ __forceinline__ void run_units(const MatvecPackedParams& p, const Work& work,
                                           Shared<TILES>& shared, Ring& ring,
-                                          const Columns<T, TILES, GROUPS>& columns) {
+                                          const Columns<T, TILES, GROUPS>& x) {
     const Reducer<TILES> reducer{p, work, shared};
     for (uint32_t i = 0; i < work.num_units; ++i) {
         // Another warp adds up each time, so that none falls behind.
@@ -246,7 +255,7 @@ __device__ __forceinline__ void run_units(const MatvecPackedParams& p, const Wor
             residual = load_residual(p.product, reducer.pair(work.unit(i), item));
         }
         float acc[TILES][4] = {};
-        multiply(ring, work, columns, acc);
+        multiply(ring, work, x, acc);
 #pragma unroll
         for (uint32_t tile = 0; tile < TILES; ++tile) {
             *reinterpret_cast<float4*>(shared.partial[i % 2][work.warp][tile][work.lane]) =
@@ -271,14 +280,12 @@ __device__ __forceinline__ void matvec_packed(const MatvecPackedParams& p) {
     Ring ring(p, work, shared.ring[work.warp], shared.barriers[work.warp]);
     ring.fill(work.lane);
     pdl_wait();
-    Columns<T, TILES, GROUPS> columns;
-    columns.load(p.product, work);
+    Columns<T, TILES, GROUPS> x;
+    x.load(p.product, work);
     if constexpr (std::is_same_v<T, __nv_bfloat16>) {
-        if (present(p.product.norm)) {
-            columns.normalise(p.product, work, shared.squares[work.warp]);
-        }
+        if (present(p.product.norm)) x.normalise(p.product, work, shared.squares[work.warp]);
     }
-    run_units(p, work, shared, ring, columns);
+    run_units(p, work, shared, ring, x);
 }
 
 }  // namespace

@@ -50,7 +50,8 @@ struct Ring {
     uint32_t slots, barriers;  // shared addresses
     uint32_t slot = 0, parity = 0;
     // What is fetched next, and how many chunks are left to fetch. Lane 0's alone count.
-    uint64_t next, next_unit_step;
+    uint64_t next;
+    uint32_t next_unit_step;  // from past a unit's last chunk to the next unit's first
     uint32_t next_group = 0, num_groups, left;
     uint64_t policy;
 
@@ -58,11 +59,12 @@ struct Ring {
                                     const void* slots, const uint64_t* barriers)
         : slots(shared_address(slots)), barriers(shared_address(barriers)) {
         num_groups = work.num_groups, left = num_groups * work.num_units;
-        const uint64_t unit_bytes = static_cast<uint64_t>(p.product.cols) * PACKED_UNIT_ROWS * 2;
-        next = p.product.weight + work.team * unit_bytes +
-               static_cast<uint64_t>(work.first_group) * PACKED_GROUP_BYTES;
-        next_unit_step = work.num_teams * unit_bytes -
-                         static_cast<uint64_t>(num_groups) * RING_WARPS * PACKED_GROUP_BYTES;
+        // So few columns fit into the registers that one round of all teams stays below 4 GiB.
+        const uint32_t unit_bytes = p.product.cols * PACKED_UNIT_ROWS * 2;
+        next = p.product.weight + static_cast<uint64_t>(work.team) * unit_bytes +
+               work.first_group * PACKED_GROUP_BYTES;
+        next_unit_step =
+            work.num_teams * unit_bytes - num_groups * RING_WARPS * PACKED_GROUP_BYTES;
         policy = cache_policy(true);
     }
 

@@ -27,10 +27,10 @@ static_assert(sizeof(MatvecParams) == 96, "twin of MatvecParams in src/params/ma
 // The same by the kernel that streams packed weights through shared memory.
 struct MatvecPackedParams {
     MatvecParams product;
-    uint32_t cluster;  // blocks that share each unit of 16 rows, cut along the columns
-    uint32_t stages;   // slots of each warp's ring
+    uint32_t cluster;   // blocks that share each unit of 16 rows, cut along the columns
+    uint32_t reserved;  // 0
 };
-static_assert(sizeof(MatvecPackedParams) == 104, "twin of MatvecPackedParams");
+static_assert(sizeof(MatvecPackedParams) == 104, "twin of MatvecPackedParams in matvec.rs");
 
 // Packs rows `first_row .. first_row + num_rows` of a 16-bit matrix.
 struct PackParams {
