@@ -1,121 +1,114 @@
 // All that lies between a projection and attention, in one launch: norms of the heads of q and k,
-// the rotary position embedding, and the write to the paged KV cache.
+// the rotary position embedding, and the write to the paged KV cache. A warp keeps its head in
+// registers from the only load to the store.
 
-#include "columns.cuh"
 #include "params/rows.cuh"
 #include "pdl.cuh"
 #include "reduce.cuh"
+#include "rotate.cuh"
 
-// Elements of one head: scaled and weighted by the norm, if there is one.
-struct NormedHead {
-    Row data;
-    Row weight;
-    float scale;
-    bool normed;
+// Pairs of elements that a lane of `rope_kv` holds: of 256 elements of a head, at most.
+constexpr int LANE_PAIRS = 4;
 
-    template <int N>
-    __device__ __forceinline__ void load(uint32_t col, float (&out)[N]) const {
-        data.load(col, out);
-        if (!normed) return;
-        float weights[N];
-        weight.load(col, weights);
+// A head, spread over the lanes of a warp in pairs of elements that are rotated together. What is
+// not rotated comes last, in pairs of neighbours.
+struct Head {
+    float first[LANE_PAIRS], second[LANE_PAIRS];
+
+    // Calls `body(i, first column, second column)` for each pair of this lane.
+    template <typename Body>
+    __device__ __forceinline__ static void for_each_pair(const RopeKvParams& p, Body body) {
+        const uint32_t half = p.rotary / 2, lane = threadIdx.x % WARP_SIZE;
 #pragma unroll
-        for (int i = 0; i < N; ++i) out[i] = out[i] * scale * weights[i];
-    }
-};
-
-// The head with the scale that its sum of squares asks for. All lanes of a warp call it together,
-// and all have read the head when it returns.
-__device__ __forceinline__ NormedHead normed_head(Row data, const View& weight, float eps,
-                                                  uint32_t dim, bool by_8) {
-    if (weight.address == 0) return NormedHead{data, data, 1.0f, false};
-    float sum = 0.0f;
-    for_each_column(dim, by_8, threadIdx.x % WARP_SIZE, WARP_SIZE, [&](auto width, uint32_t col) {
-        float values[width.value];
-        data.load(col, values);
-#pragma unroll
-        for (int i = 0; i < width.value; ++i) sum += values[i] * values[i];
-    });
-    const float scale = 1.0f / sqrtf(warp_sum(sum) / dim + eps);
-    return NormedHead{data, row_of(weight, 0), scale, true};
-}
-
-// Where a token's keys or values of one head go; nowhere for a query, and for padding.
-struct CacheRow {
-    Row row;
-    bool exists;
-
-    template <int N>
-    __device__ __forceinline__ void store(uint32_t col, const float (&values)[N]) const {
-        if (exists) row.store(col, values);
-    }
-};
-
-// A head of q or k: normalised, rotated, stored in place and, for a key, in the cache. Each pair is
-// one lane's, from its loads to its stores.
-__device__ __forceinline__ void rotate_head(const NormedHead& head, Row angles, bool has_angles,
-                                            const CacheRow& cache, const RopeKvParams& p,
-                                            bool by_8) {
-    const uint32_t lane = threadIdx.x % WARP_SIZE;
-    const uint32_t half = has_angles ? p.rotary / 2 : 0;
-    for_each_column(half, by_8, lane, WARP_SIZE, [&](auto width, uint32_t col) {
-        float first[width.value], second[width.value], cosine[width.value], sine[width.value];
-        head.load(col, first);
-        head.load(half + col, second);
-        angles.load(col, cosine);
-        angles.load(half + col, sine);
-#pragma unroll
-        for (int i = 0; i < width.value; ++i) {
-            const float a = first[i], b = second[i];
-            first[i] = a * cosine[i] - b * sine[i];
-            second[i] = b * cosine[i] + a * sine[i];
+        for (int i = 0; i < LANE_PAIRS; ++i) {
+            const uint32_t pair = i * WARP_SIZE + lane;
+            const uint32_t rest = p.rotary + 2 * (pair - half);
+            body(i, pair < half ? pair : rest, pair < half ? half + pair : rest + 1);
         }
-        head.data.store(col, first);
-        head.data.store(half + col, second);
-        cache.store(col, first);
-        cache.store(half + col, second);
-    });
-    for_each_column(p.head_dim - 2 * half, by_8, lane, WARP_SIZE, [&](auto width, uint32_t i) {
-        const uint32_t col = 2 * half + i;
-        float values[width.value];
-        head.load(col, values);
-        if (head.normed) head.data.store(col, values);
-        cache.store(col, values);
-    });
-}
+    }
 
-// A block of x a token; a warp a head of q, k or v, in this order.
-extern "C" __global__ void rope_kv(const __grid_constant__ RopeKvParams p) {
+    // With zeros beyond the end. The type is known in the loop, so that all loads are on their way
+    // before the first is converted.
+    template <uint32_t DTYPE>
+    __device__ __forceinline__ void load_as(Row row, const RopeKvParams& p) {
+        const Row typed{row.data, DTYPE};
+        for_each_pair(p, [&](int i, uint32_t a, uint32_t b) {
+            first[i] = a < p.head_dim ? typed.load(a) : 0.0f;
+            second[i] = b < p.head_dim ? typed.load(b) : 0.0f;
+        });
+    }
+
+    __device__ __forceinline__ void load(Row row, const RopeKvParams& p) {
+        if (row.dtype == DTYPE_BF16) {
+            load_as<DTYPE_BF16>(row, p);
+        } else if (row.dtype == DTYPE_F16) {
+            load_as<DTYPE_F16>(row, p);
+        } else {
+            load_as<DTYPE_F32>(row, p);
+        }
+    }
+
+    __device__ __forceinline__ void store(Row row, const RopeKvParams& p) const {
+        for_each_pair(p, [&](int i, uint32_t a, uint32_t b) {
+            if (a < p.head_dim) row.store(a, first[i]);
+            if (b < p.head_dim) row.store(b, second[i]);
+        });
+    }
+
+    __device__ __forceinline__ void normalize(const View& weight, float eps,
+                                              const RopeKvParams& p) {
+        Head weights;
+        weights.load(row_of(weight, 0), p);
+        float sum = 0.0f;
+#pragma unroll
+        for (int i = 0; i < LANE_PAIRS; ++i) sum += first[i] * first[i] + second[i] * second[i];
+        const float scale = 1.0f / sqrtf(warp_sum(sum) / p.head_dim + eps);
+#pragma unroll
+        for (int i = 0; i < LANE_PAIRS; ++i) {
+            first[i] *= scale * weights.first[i];
+            second[i] *= scale * weights.second[i];
+        }
+    }
+
+    __device__ __forceinline__ void rotate(const float* angles, const RopeKvParams& p) {
+        const uint32_t half = p.rotary / 2;
+        float cosine[LANE_PAIRS], sine[LANE_PAIRS];
+        for_each_pair(p, [&](int i, uint32_t a, uint32_t) {
+            cosine[i] = a < half ? angles[a] : 1.0f;
+            sine[i] = a < half ? angles[half + a] : 0.0f;
+        });
+        ::rotate<LANE_PAIRS>(first, second, cosine, sine);
+    }
+};
+
+// A block of x a token, a warp a head.
+extern "C" __global__ void __launch_bounds__(128)
+    rope_kv(const __grid_constant__ RopeKvParams p) {
     pdl_wait();
     pdl_launch_dependents();
-    const uint32_t head = blockIdx.y * (blockDim.x / WARP_SIZE) + threadIdx.x / WARP_SIZE;
-    if (head >= p.num_heads + 2 * p.num_kv_heads) return;
-    const bool is_query = head < p.num_heads, is_value = head >= p.num_heads + p.num_kv_heads;
-
-    const View side{is_value ? p.v_cache : p.k_cache, p.head_dim, p.cache_dtype};
-    const uint32_t slot = load_i32(p.slots, blockIdx.x, 0);
-    const bool has_slot = !is_query && slot < p.num_slots;
-    const uint32_t kv_head = head - p.num_heads - (is_value ? p.num_kv_heads : 0);
-    const uint64_t block_head = uint64_t(slot / p.block_size) * p.num_kv_heads + kv_head;
-    const uint64_t cache_row = block_head * p.block_size + slot % p.block_size;
-    const CacheRow cache{row_of(side, has_slot ? cache_row : 0), has_slot};
-
-    const Row data = row_of(p.qkv, blockIdx.x).from(head * p.head_dim);
-    const View& norm = is_query ? p.q_norm : p.k_norm;
-    const bool by_8 = p.rotary % 16 == 0 && p.head_dim % 8 == 0 && takes_8(p.qkv) &&
-                      takes_8(side) && takes_8(p.table) && takes_8(norm);
-    if (is_value) {
-        const uint32_t lane = threadIdx.x % WARP_SIZE;
-        for_each_column(p.head_dim, by_8, lane, WARP_SIZE, [&](auto width, uint32_t col) {
-            float values[width.value];
-            data.load(col, values);
-            cache.store(col, values);
-        });
-        return;
-    }
+    const uint32_t warps = blockDim.x / WARP_SIZE;
+    const uint32_t head = blockIdx.y * warps + threadIdx.x / WARP_SIZE;
+    const uint32_t first_v = p.num_heads + p.num_kv_heads;
+    if (head >= first_v + p.num_kv_heads) return;
     const uint32_t position = load_i32(p.positions, blockIdx.x, 0);
-    const bool has_angles = position < p.max_positions;
-    const Row angles = row_of(p.table, has_angles ? position : 0);
-    const float eps = is_query ? p.q_eps : p.k_eps;
-    rotate_head(normed_head(data, norm, eps, p.head_dim, by_8), angles, has_angles, cache, p, by_8);
+    const uint32_t slot = load_i32(p.slots, blockIdx.x, 0);
+    const Row row = row_of(p.qkv, blockIdx.x).from(head * p.head_dim);
+    Head values;
+    values.load(row, p);
+    if (head < first_v) {
+        const View norm = head < p.num_heads ? p.q_norm : p.k_norm;
+        const float eps = head < p.num_heads ? p.q_eps : p.k_eps;
+        if (norm.address != 0) values.normalize(norm, eps, p);
+        if (position < p.max_positions) {
+            values.rotate(reinterpret_cast<const float*>(row_of(p.table, position).data), p);
+        }
+        values.store(row, p);
+    }
+    if (head >= p.num_heads && slot < p.num_slots) {
+        const bool is_k = head < first_v;
+        const View cache{is_k ? p.k_cache : p.v_cache, p.head_dim, p.cache_dtype};
+        const uint64_t kv_head = uint64_t(slot / p.block_size) * p.num_kv_heads +
+                                 (head - (is_k ? p.num_heads : first_v));
+        values.store(row_of(cache, kv_head * p.block_size + slot % p.block_size), p);
+    }
 }

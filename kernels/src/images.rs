@@ -68,7 +68,6 @@ images! {
     }
     rope_kv [] {
         rope(RopeParams)
-        rope_kv(RopeKvParams)
         write_kv(WriteKvParams)
     }
     sample [] {
@@ -150,7 +149,6 @@ images! {
     }
     rope_kv [] {
         rope(RopeParams)
-        rope_kv(RopeKvParams)
         write_kv(WriteKvParams)
     }
     sample [] {

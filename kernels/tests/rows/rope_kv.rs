@@ -220,7 +220,7 @@ fn normalize(values: &mut [f32], weight: &[f32], eps: f32) {
 
 #[test]
 fn rope_kv_does_what_norms_rope_and_write_kv_do() {
-    on_each_device("rope_kv", |device| {
+    on_each_device("qkv", |device| {
         for [of_x, cache, of_norm] in [[0, 0, 0], [1, 1, 1], [2, 2, 2], [2, 1, 0], [0, 2, 1]] {
             let [of_x, cache_dtype, of_norm] = [of_x, cache, of_norm].map(|i| DTYPES[i]);
             for (head_dim, rotary, placing) in
