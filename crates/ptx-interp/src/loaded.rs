@@ -38,6 +38,9 @@ impl Loaded {
                 let addend = u64::from_le_bytes(word.try_into().expect("eight bytes"));
                 word.copy_from_slice(&(self.addresses[target] + addend).to_le_bytes());
             }
+            let (words, rest) = (global.bytes / 4, global.bytes % 4);
+            memory.fill(address, &[0; 4], words as usize)?;
+            memory.fill(address + 4 * words, &[0], rest as usize)?;
             memory.write(address, &bytes)?;
         }
         Ok(())

@@ -128,7 +128,7 @@ impl Kernel {
 pub(crate) struct Global {
     pub(crate) name: String,
     pub(crate) bytes: u64,
-    /// The initial contents, of `bytes` bytes.
+    /// The initial contents, as far as they are not zero.
     pub(crate) init: Vec<u8>,
     /// Addresses to add to the contents: byte offset, and the index of the variable pointed to.
     pub(crate) pointers: Vec<(usize, usize)>,

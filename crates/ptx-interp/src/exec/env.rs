@@ -8,6 +8,12 @@ use crate::lanes::Register;
 use crate::memory::Table;
 use crate::{Fault, FaultKind, Kernel, Launch, Memory, Options};
 
+/// Most shared memory of a block, static and dynamic, that any chip has: that of `sm_90`.
+pub(crate) const MAX_SHARED_BYTES: u32 = 227 << 10;
+
+/// Most blocks of a grid in x, y and z.
+const MAX_GRID: [u32; 3] = [i32::MAX as u32, 65_535, 65_535];
+
 /// Most threads of a block.
 const MAX_THREADS: u32 = 1024;
 
@@ -112,6 +118,14 @@ fn check(kernel: &Kernel, launch: &Launch<'_>) -> Result<(), Fault> {
     if [grid, block, cluster].iter().any(|extent| extent.contains(&0)) {
         let message = format!("grid {grid:?}, block {block:?}, cluster {cluster:?}: 0 is no size");
         return Err(invalid(message));
+    }
+    if grid.iter().zip(MAX_GRID).any(|(grid, most)| *grid > most) {
+        return Err(invalid(format!("a grid of {grid:?} blocks, the most are {MAX_GRID:?}")));
+    }
+    let shared = shared_bytes(kernel, launch);
+    if shared > MAX_SHARED_BYTES {
+        let most = MAX_SHARED_BYTES;
+        return Err(invalid(format!("{shared} bytes of shared memory, the most are {most}")));
     }
     let threads = block.iter().try_fold(1u32, |product, &n| product.checked_mul(n));
     let most = kernel.max_threads.unwrap_or(MAX_THREADS).min(MAX_THREADS);

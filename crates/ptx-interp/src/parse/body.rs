@@ -8,8 +8,12 @@ use super::module::ModuleScope;
 use super::statement::{Statement, Type};
 use super::variable::Variable;
 use crate::ParseError;
+use crate::exec::env::MAX_SHARED_BYTES;
 use crate::instruction::{Code, Constant, Guard, Instruction, Op, Touched};
 use crate::lanes::{Kind, Register, RegisterCounts};
+
+/// Local memory that a thread may have.
+const MAX_LOCAL_BYTES: u32 = 512 << 10;
 
 /// A kernel while it is parsed.
 pub(crate) struct Body<'a, 'm> {
@@ -47,13 +51,18 @@ struct Scope<'a> {
 }
 
 /// Variables of one state space, one behind the other.
-#[derive(Default)]
 pub(super) struct Layout<'a> {
     offsets: HashMap<&'a str, u32>,
     pub(super) bytes: u32,
+    /// Bytes that there may be.
+    limit: u32,
 }
 
 impl<'a> Layout<'a> {
+    fn new(limit: u32) -> Self {
+        Self { offsets: HashMap::new(), bytes: 0, limit }
+    }
+
     /// The offset of a variable that was added.
     pub(super) fn offset(&self, name: &str) -> Option<u32> {
         self.offsets.get(name).copied()
@@ -64,8 +73,9 @@ impl<'a> Layout<'a> {
         let bytes = u32::try_from(variable.bytes).ok();
         let offset = self.bytes.checked_next_multiple_of(variable.align);
         let end = offset.zip(bytes).and_then(|(offset, bytes)| offset.checked_add(bytes));
-        let (Some(offset), Some(end)) = (offset, end) else {
-            return Err(format!("{} does not fit its state space", variable.name));
+        let (Some(offset), Some(end)) = (offset, end.filter(|end| *end <= self.limit)) else {
+            let limit = self.limit;
+            return Err(format!("{} does not fit the {limit} bytes of its space", variable.name));
         };
         self.offsets.insert(variable.name, offset);
         self.bytes = end;
@@ -104,8 +114,8 @@ impl<'a, 'm> Body<'a, 'm> {
             line: cursor.line(),
             targets: Vec::new(),
             params,
-            shared: Layout::default(),
-            local: Layout::default(),
+            shared: Layout::new(MAX_SHARED_BYTES),
+            local: Layout::new(MAX_LOCAL_BYTES),
         };
         while !body.open.is_empty() {
             body.item(cursor)?;
@@ -157,10 +167,9 @@ impl<'a, 'm> Body<'a, 'm> {
             _ if name.starts_with(".reg.") => self.declare_registers(cursor, &name[".reg".len()..]),
             ".shared" | ".local" => {
                 let variable = Variable::parse(cursor)?;
-                cursor.punct(b';')?;
                 let layout = if name == ".local" { &mut self.local } else { &mut self.shared };
                 layout.add(&variable).or_else(|message| cursor.fail(message))?;
-                Ok(())
+                cursor.punct(b';')
             }
             ".pragma" | ".loc" => {
                 super::module::hint(cursor, name);

@@ -9,6 +9,9 @@ use super::variable::{Init, Variable};
 use crate::module::Global;
 use crate::{Kernel, Module, Param, ParseError};
 
+/// Bytes that the parameters of a kernel may have.
+const MAX_PARAMS_BYTES: u32 = 32_764;
+
 /// Parses the text of a module.
 pub(crate) fn parse(text: &str) -> Result<Module, ParseError> {
     let tokens = tokens(text)?;
@@ -116,9 +119,8 @@ impl<'a> ModuleParser<'a, '_> {
     fn global(&mut self) -> Result<(), ParseError> {
         let line = self.cursor.line();
         let variable = Variable::parse(&mut self.cursor)?;
-        let mut init = Init::parse(&mut self.cursor, variable.ty)?;
+        let init = Init::parse(&mut self.cursor, variable.ty)?;
         let bytes = variable.bytes.max(init.bytes.len() as u64).max(1);
-        init.bytes.resize(bytes as usize, 0);
         let index = self.module.globals.len();
         for (offset, target) in init.pointers {
             self.pointers.push((index, offset, target, line));
@@ -164,10 +166,15 @@ impl<'a> ModuleParser<'a, '_> {
             let Ok(size) = u32::try_from(variable.bytes) else {
                 return self.cursor.fail(format!("{} is too large", variable.name));
             };
-            let offset = end.next_multiple_of(variable.align);
+            let offset = end.checked_next_multiple_of(variable.align);
+            let past = offset.and_then(|offset| offset.checked_add(size));
+            let (Some(offset), Some(past @ ..=MAX_PARAMS_BYTES)) = (offset, past) else {
+                let most = MAX_PARAMS_BYTES;
+                return self.cursor.fail(format!("the parameters have more than {most} bytes"));
+            };
             params.push(Param { offset, size, align: variable.align });
             offsets.insert(variable.name, offset);
-            end = offset.saturating_add(size);
+            end = past;
             if !self.cursor.is_punct(b')') {
                 self.cursor.punct(b',')?;
             }

@@ -123,9 +123,15 @@ fn operand<'a>(cursor: &mut Cursor<'a, '_>) -> Result<Operand<'a>, ParseError> {
 
 fn vector<'a>(cursor: &mut Cursor<'a, '_>) -> Result<Operand<'a>, ParseError> {
     cursor.punct(b'{')?;
-    let mut elements = vec![operand(cursor)?];
-    while cursor.take_punct(b',') {
+    let mut elements = Vec::new();
+    loop {
+        if cursor.is_punct(b'{') {
+            return cursor.expected("an element of a vector");
+        }
         elements.push(operand(cursor)?);
+        if !cursor.take_punct(b',') {
+            break;
+        }
     }
     cursor.punct(b'}')?;
     Ok(Operand::Vector(elements))

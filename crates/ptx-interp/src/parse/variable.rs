@@ -5,6 +5,9 @@ use super::lexer::TokenKind;
 use super::statement::Type;
 use crate::ParseError;
 
+/// Dimensions that an array may have.
+const MAX_DIMENSIONS: u32 = 16;
+
 /// A declared variable.
 #[derive(Debug, Clone)]
 pub(super) struct Variable<'a> {
@@ -81,15 +84,24 @@ impl<'a> Init<'a> {
     pub(super) fn parse(cursor: &mut Cursor<'a, '_>, ty: Type) -> Result<Self, ParseError> {
         let mut init = Self::default();
         if cursor.take_punct(b'=') {
-            init.value(cursor, ty)?;
+            init.value(cursor, ty, 0)?;
         }
         Ok(init)
     }
 
-    fn value(&mut self, cursor: &mut Cursor<'a, '_>, ty: Type) -> Result<(), ParseError> {
+    /// Parses a value inside of `depth` pairs of braces.
+    fn value(
+        &mut self,
+        cursor: &mut Cursor<'a, '_>,
+        ty: Type,
+        depth: u32,
+    ) -> Result<(), ParseError> {
         if cursor.take_punct(b'{') {
+            if depth == MAX_DIMENSIONS {
+                return cursor.fail(format!("an array of more than {MAX_DIMENSIONS} dimensions"));
+            }
             while !cursor.take_punct(b'}') {
-                self.value(cursor, ty)?;
+                self.value(cursor, ty, depth + 1)?;
                 if !cursor.is_punct(b'}') {
                     cursor.punct(b',')?;
                 }

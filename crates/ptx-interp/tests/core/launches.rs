@@ -99,6 +99,8 @@ fn launches_that_break_a_rule_are_refused() {
         ("the most are 64", Launch { block: [u32::MAX, u32::MAX, 1], ..good }),
         ("0 is no size", Launch { grid: [1, 0, 1], ..good }),
         ("not made of clusters", Launch { cluster: [2, 1, 1], ..good }),
+        ("the most are [", Launch { grid: [1, 65_536, 1], ..good }),
+        ("bytes of shared memory", Launch { dynamic_shared_bytes: u32::MAX, ..good }),
     ];
     for (message, launch) in bad {
         let fault = device.run(&[launch], 0).unwrap_err();

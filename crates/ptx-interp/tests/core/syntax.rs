@@ -58,6 +58,21 @@ fn text_must_be_whole() {
 }
 
 #[test]
+fn sizes_have_limits() {
+    let braces = format!(".global .u32 x = {};", "{".repeat(100_000));
+    assert!(error(&braces).1.contains("more than 16 dimensions"));
+    let vector = format!("mov.b32 %r1, {};", "{".repeat(100_000));
+    assert!(kernel_error(&vector).contains("expected an element of a vector"));
+    assert!(kernel_error(".local .b8 stack[600000];").contains("does not fit"));
+    assert!(kernel_error(".shared .align 4 .b8 tile[4294967295];").contains("does not fit"));
+    assert!(error(".entry k(.param .b8 p[4294967295]) { ret; }").1.contains("more than 32764"));
+    assert!(error(".global .b8 x[99999999][99999999];").1.contains("too large to exist"));
+    // Nothing is allocated before it is known to fit.
+    Module::parse(&format!("{HEAD}.global .b8 x[99999999999];")).unwrap_err();
+    Module::parse(&format!("{HEAD}.global .b8 x[999999][999];")).unwrap();
+}
+
+#[test]
 fn labels_and_registers_have_scopes() {
     let block = "{ .reg .b32 %x; mov.u32 %x, 1; bra WAIT; WAIT: }";
     let text = format!("{HEAD}.entry k() {{ {block} {block} ret; }}");
