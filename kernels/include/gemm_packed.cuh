@@ -401,3 +401,10 @@ __device__ __forceinline__ void gemm_packed(const GemmPackedParams& p) {
         }
     }
 }
+
+// An entry point.
+#define GEMM_PACKED(NAME, T, TILES, WARPS_N, MAX_UNITS)                  \
+    extern "C" __global__ void __launch_bounds__(GEMM_PACKED_THREADS, 1) \
+        NAME(const __grid_constant__ GemmPackedParams p) {               \
+        gemm_packed<T, TILES, WARPS_N, MAX_UNITS>(p);                    \
+    }

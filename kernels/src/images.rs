@@ -31,6 +31,19 @@ images! {
         embed(EmbedParams)
         gather(GatherParams)
     }
+    gemm_any [] {
+        gemm_any(GemmAnyParams)
+    }
+    gemm_packed_bf16 [] {
+    }
+    gemm_packed_f16 [] {
+    }
+    gemm_rows [] {
+        gemm_rows_n128_bf16(GemmParams)
+        gemm_rows_n128_f16(GemmParams)
+        gemm_rows_n64_bf16(GemmParams)
+        gemm_rows_n64_f16(GemmParams)
+    }
     matvec [] {
         matvec_bf16_n1(MatvecParams)
         matvec_bf16_n16(MatvecParams)
@@ -105,6 +118,31 @@ images! {
     embed_gather [] {
         embed(EmbedParams)
         gather(GatherParams)
+    }
+    gemm_any [] {
+        gemm_any(GemmAnyParams)
+    }
+    gemm_packed_bf16 [] {
+        gemm_packed_n128_bf16(GemmPackedParams)
+        gemm_packed_n192_bf16(GemmPackedParams)
+        gemm_packed_n256_bf16(GemmPackedParams)
+        gemm_packed_n32_bf16(GemmPackedParams)
+        gemm_packed_n64_bf16(GemmPackedParams)
+        gemm_packed_n96_bf16(GemmPackedParams)
+    }
+    gemm_packed_f16 [] {
+        gemm_packed_n128_f16(GemmPackedParams)
+        gemm_packed_n192_f16(GemmPackedParams)
+        gemm_packed_n256_f16(GemmPackedParams)
+        gemm_packed_n32_f16(GemmPackedParams)
+        gemm_packed_n64_f16(GemmPackedParams)
+        gemm_packed_n96_f16(GemmPackedParams)
+    }
+    gemm_rows [] {
+        gemm_rows_n128_bf16(GemmParams)
+        gemm_rows_n128_f16(GemmParams)
+        gemm_rows_n64_bf16(GemmParams)
+        gemm_rows_n64_f16(GemmParams)
     }
     matvec [] {
         matvec_bf16_n1(MatvecParams)
