@@ -1,6 +1,6 @@
 //! The asynchronous copies and the mbarriers of a cluster, and when copies land.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 
 use super::env::Env;
 use super::order::mix;
@@ -52,8 +52,8 @@ pub(crate) struct Asynchronous {
     agent: usize,
     flights: Vec<Flight>,
     /// Copies of `cp.async` and of `cp.async.bulk` that each thread of the cluster waits for.
-    pub(crate) groups: HashMap<u32, Groups>,
-    pub(crate) bulk_groups: HashMap<u32, Groups>,
+    groups: Vec<Groups>,
+    bulk_groups: Vec<Groups>,
     /// By rank of the block and offset in its shared memory.
     pub(crate) mbarriers: BTreeMap<(u32, u32), Object>,
     /// Changes of mbarriers, and the phases that they completed: whoever waits for one looks again
@@ -73,8 +73,8 @@ impl Asynchronous {
             draws: 0,
             agent: (env.warps_per_block() * env.blocks_per_cluster()) as usize,
             flights: Vec::new(),
-            groups: HashMap::new(),
-            bulk_groups: HashMap::new(),
+            groups: Vec::new(),
+            bulk_groups: Vec::new(),
             mbarriers: BTreeMap::new(),
             changes: 0,
             phases: 0,
@@ -101,6 +101,16 @@ impl Asynchronous {
         }
         self.draws = self.draws.wrapping_add(1);
         (mix(self.seed ^ mix(self.draws)) % num as u64) as usize
+    }
+
+    /// The copies that a thread of the cluster waits for in groups.
+    pub(crate) fn groups(&mut self, bulk: bool, thread: u32) -> &mut Groups {
+        let groups = if bulk { &mut self.bulk_groups } else { &mut self.groups };
+        let at = thread as usize;
+        if at >= groups.len() {
+            groups.resize_with(at + 1, Groups::default);
+        }
+        &mut groups[at]
     }
 
     /// Whether the next copy lands at its issue.
@@ -196,7 +206,7 @@ impl Asynchronous {
     /// Moves the bytes of all copies that threads wait for in groups, which they may do at any
     /// time.
     pub(crate) fn move_groups(&mut self, air: &mut Air<'_>) -> Result<(), Fault> {
-        for groups in self.groups.values_mut().chain(self.bulk_groups.values_mut()) {
+        for groups in self.groups.iter_mut().chain(&mut self.bulk_groups) {
             for copy in groups.all() {
                 air.move_bytes(copy)?;
             }
@@ -208,7 +218,7 @@ impl Asynchronous {
     /// were waited for move now.
     pub(crate) fn finish(&mut self) -> Result<(), Fault> {
         let loads = self.flights.iter().flat_map(|flight| &flight.copies);
-        let stores = self.bulk_groups.values_mut().flat_map(Groups::all).map(|copy| &*copy);
+        let stores = self.bulk_groups.iter_mut().flat_map(Groups::all).map(|copy| &*copy);
         match loads.chain(stores).find(|copy| !copy.landed) {
             None => Ok(()),
             Some(copy) => {

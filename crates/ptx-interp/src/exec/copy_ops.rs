@@ -173,10 +173,10 @@ impl<'e> Executor<'_, 'e> {
                 if early {
                     self.air().0.move_bytes(&mut copy)?;
                 }
-                self.cluster.asynchronous.groups.entry(thread).or_default().issue(copy);
+                self.cluster.asynchronous.groups(false, thread).issue(copy);
             }
             CopyKind::BulkGroup => {
-                self.cluster.asynchronous.bulk_groups.entry(thread).or_default().issue(copy);
+                self.cluster.asynchronous.groups(true, thread).issue(copy);
             }
             CopyKind::BulkMbarrier(_) => {
                 let Some(mbarrier) = mbarrier else { return Ok(()) };
@@ -227,10 +227,7 @@ impl<'e> Executor<'_, 'e> {
     pub(super) fn commit_group(&mut self, bulk: bool, active: u32) {
         for lane in lanes_of(active) {
             let thread = self.thread(lane);
-            let asynchronous = &mut self.cluster.asynchronous;
-            let groups =
-                if bulk { &mut asynchronous.bulk_groups } else { &mut asynchronous.groups };
-            groups.entry(thread).or_default().commit();
+            self.cluster.asynchronous.groups(bulk, thread).commit();
         }
     }
 
@@ -258,7 +255,7 @@ impl<'e> Executor<'_, 'e> {
         if op.pending.unwrap_or(0) == 0 {
             asynchronous.land_arrivals(thread, &mut air)?;
         }
-        let Some(groups) = asynchronous.groups.get_mut(&thread) else { return Ok(()) };
+        let groups = asynchronous.groups(false, thread);
         let copies = match op.pending {
             Some(pending) => groups.wait(pending as usize),
             None => groups.take_all(),
@@ -270,7 +267,7 @@ impl<'e> Executor<'_, 'e> {
         let thread = self.thread(lane);
         let pending = op.pending.unwrap_or(0) as usize;
         let (mut air, asynchronous) = self.air();
-        let Some(groups) = asynchronous.bulk_groups.get_mut(&thread) else { return Ok(()) };
+        let groups = asynchronous.groups(true, thread);
         for copy in groups.due(pending) {
             air.move_bytes(copy)?;
             air.free_source(copy);
@@ -295,7 +292,7 @@ impl<'e> Executor<'_, 'e> {
             }
             let object = self.cluster.asynchronous.mbarrier(places[lane])?;
             self.warp.clock.release(&mut object.arriving);
-            let groups = self.cluster.asynchronous.groups.entry(thread).or_default();
+            let groups = self.cluster.asynchronous.groups(false, thread);
             let flight = Flight {
                 copies: groups.take_all(),
                 mbarrier: places[lane],

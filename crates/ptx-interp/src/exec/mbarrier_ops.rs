@@ -224,17 +224,17 @@ impl Executor<'_, '_> {
         active: u32,
     ) -> Result<Flow, Fault> {
         let mut done = 0;
-        for lane in lanes_of(active) {
-            let complete = self.is_complete(wait.phase, places[lane], lane);
-            if complete.map_err(|fault| fault.in_lane(lane as u32))? {
-                done |= 1 << lane;
-            }
+        for (place, lanes) in by_place(places, active) {
+            done |= self.completed(wait.phase, place, lanes)?;
         }
         let timed_out = std::mem::take(&mut self.warp.timed_out);
         if done == 0 && wait.may_suspend && !timed_out {
             // A time-out now and then: callers have to loop.
             if self.cluster.asynchronous.choose(4) != 3 {
-                self.warp.polled_phases = self.cluster.asynchronous.phases;
+                // Another fragment that polls may have missed a phase: it looks again as well.
+                if !self.warp.fragments.iter().any(|f| f.state == State::Polling) {
+                    self.warp.polled_phases = self.cluster.asynchronous.phases;
+                }
                 return Ok(Flow::Wait(State::Polling));
             }
         }
@@ -243,8 +243,8 @@ impl Executor<'_, '_> {
             self.cluster.asynchronous.test_failed(&mut air)?;
         }
         if wait.acquire {
-            for lane in lanes_of(done) {
-                let object = self.cluster.asynchronous.mbarrier(places[lane])?;
+            for (place, _) in by_place(places, done) {
+                let object = self.cluster.asynchronous.mbarrier(place)?;
                 self.warp.clock.acquire(&object.known);
             }
         }
@@ -252,20 +252,24 @@ impl Executor<'_, '_> {
         Ok(Flow::Next)
     }
 
-    fn is_complete(&mut self, phase: Phase, place: (u32, u32), lane: usize) -> Result<bool, Fault> {
-        let phase = match phase {
-            Phase::Token(token) => {
-                Ok(Token(self.read_defined(token, 1 << lane, "an mbarrier")?[lane]))
-            }
-            Phase::Parity(parity) => {
-                Err(self.read_defined(parity, 1 << lane, "an mbarrier")?[lane])
-            }
-        };
+    /// The lanes, of some that wait at the same mbarrier, whose phase is complete.
+    fn completed(&mut self, phase: Phase, place: (u32, u32), lanes: u32) -> Result<u32, Fault> {
         let state = self.mbarrier_at(place)?.state;
-        match phase {
-            Ok(token) => state.is_complete(token).map_err(invalid),
-            Err(parity) => Ok(state.is_parity_complete(parity)),
+        let mut done = 0;
+        for lane in lanes_of(lanes) {
+            let complete = match phase {
+                Phase::Token(token) => {
+                    let token = Token(self.read_defined(token, lanes, "an mbarrier")?[lane]);
+                    state.is_complete(token).map_err(invalid)?
+                }
+                Phase::Parity(parity) => {
+                    let parity = self.read_defined(parity, lanes, "an mbarrier")?[lane];
+                    state.is_parity_complete(parity)
+                }
+            };
+            done |= u32::from(complete) << lane;
         }
+        Ok(done)
     }
 
     /// What a fragment that polls waits for, for the report of a deadlock.
@@ -285,4 +289,16 @@ impl Executor<'_, '_> {
              {phase}: {pending} arrivals and {bytes} bytes are missing"
         )
     }
+}
+
+/// The lanes of `active` at each of their places.
+fn by_place(places: &[(u32, u32); 32], active: u32) -> impl Iterator<Item = ((u32, u32), u32)> {
+    let mut left = active;
+    std::iter::from_fn(move || {
+        let place = *places.get(left.trailing_zeros() as usize)?;
+        let same = lanes_of(left).filter(|&lane| places[lane] == place);
+        let lanes = same.fold(0, |mask, lane| mask | 1 << lane);
+        left &= !lanes;
+        Some((place, lanes))
+    })
 }

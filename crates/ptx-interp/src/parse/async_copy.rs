@@ -59,6 +59,7 @@ fn small_copy<'a>(body: &mut Body<'a, '_>, s: &mut Statement<'a>) -> Decoded {
     let (mut source_bytes, mut ignore_source) = (None, None);
     match rest.as_slice() {
         [] => {}
+        [operand @ Operand::Integer(_)] => source_bytes = Some(body.source::<u32>(operand)?),
         [operand] => match body.predicate(operand) {
             Ok(predicate) => ignore_source = Some(predicate),
             Err(_) => source_bytes = Some(body.source::<u32>(operand)?),

@@ -182,7 +182,8 @@ fn set_max_registers<'a>(_: &mut Body<'a, '_>, s: &mut Statement<'a>) -> Decoded
     }
 }
 
-/// `barrier.cluster.arrive{.release|.relaxed}{.aligned}`, `barrier.cluster.wait{.acquire}{.aligned}`
+/// `barrier.cluster.arrive{.release|.relaxed}{.aligned}`,
+/// `barrier.cluster.wait{.acquire}{.aligned}`
 pub(super) fn cluster_barrier(s: &mut Statement<'_>, aligned: bool) -> Decoded {
     let [] = s.operands()?;
     let step = if s.modifiers.take("arrive") {

@@ -58,6 +58,28 @@ fn reading_before_the_wait_reads_unfinished_data() {
     }
 }
 
+/// A kernel that does not wait may complete before the one in front of it: whoever waits for it
+/// does not wait for that one.
+#[test]
+fn a_wait_covers_the_launch_in_front_only() {
+    let device = Device::new(include_str!("../ptx/dependent.ptx"));
+    let input = device.upload_f32(&pattern(256));
+    let [first, unrelated, last] = std::array::from_fn(|_| device.alloc_f32(256));
+    let params = [[first, input], [unrelated, input], [last, first]].map(|p| params(&p, &[]));
+    let kernels = ["add_one_early", "add_one_no_wait", "add_one_early"];
+    let launches: Vec<_> = kernels
+        .iter()
+        .zip(&params)
+        .map(|(kernel, params)| Launch {
+            programmatic: true,
+            ..device.launch(kernel, [4, 64, 1], params)
+        })
+        .collect();
+    device.run(&launches, 0).unwrap();
+    let out = device.download_f32(last, 256);
+    assert!(out.iter().all(|value| value.is_nan()), "{out:?}");
+}
+
 /// Without the attribute a launch starts after the one before has finished, whatever it does.
 #[test]
 fn plain_launches_need_no_wait() {

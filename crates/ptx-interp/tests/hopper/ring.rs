@@ -76,3 +76,9 @@ fn an_arrival_too_many_is_an_invalid_use() {
         assert!(matches!(kind, FaultKind::InvalidUse | FaultKind::MissingWait), "{kind:?}");
     }
 }
+
+#[test]
+fn a_copy_that_nobody_waits_for_before_the_end_is_reported() {
+    let fault = run("ring_left_in_flight", 0).unwrap_err();
+    assert_eq!(fault.kind(), FaultKind::MissingWait, "{fault}");
+}

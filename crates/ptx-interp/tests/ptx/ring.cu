@@ -11,7 +11,16 @@ struct Params {
     int chunks;
 };
 
-enum Mistake { kNone, kNoWait, kEarlyRefill, kNoFence, kWrongParity, kWrongBytes, kTwoArrivals };
+enum Mistake {
+    kNone,
+    kNoWait,
+    kEarlyRefill,
+    kNoFence,
+    kWrongParity,
+    kWrongBytes,
+    kTwoArrivals,
+    kLeft
+};
 
 template <Mistake kMistake>
 __device__ void sum_chunks(const Params& p) {
@@ -33,7 +42,7 @@ __device__ void sum_chunks(const Params& p) {
         for (int chunk = 0; chunk < kSlots && chunk < p.chunks; chunk++) fetch(chunk);
     float sum = 0;
 #pragma unroll 1
-    for (int chunk = 0; chunk < p.chunks; chunk++) {
+    for (int chunk = 0; chunk < p.chunks - (kMistake == kLeft); chunk++) {
         const int slot = chunk % kSlots;
         unsigned parity = chunk / kSlots & 1;
         if (kMistake == kWrongParity) parity ^= 1;
@@ -56,4 +65,5 @@ KERNEL(32, ring_early_refill) { sum_chunks<kEarlyRefill>(p); }
 KERNEL(32, ring_no_fence) { sum_chunks<kNoFence>(p); }
 KERNEL(32, ring_wrong_parity) { sum_chunks<kWrongParity>(p); }
 KERNEL(32, ring_wrong_bytes) { sum_chunks<kWrongBytes>(p); }
+KERNEL(32, ring_left_in_flight) { sum_chunks<kLeft>(p); }
 KERNEL(32, ring_two_arrivals) { sum_chunks<kTwoArrivals>(p); }

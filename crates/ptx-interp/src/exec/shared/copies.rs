@@ -85,7 +85,10 @@ impl Shared {
         let first_warp = self.first_warp;
         for cell in self.cells(offset, len) {
             cell.check_idle(WRITTEN | READ | MBARRIER, "writes", offset, len)?;
-            cell.check_write(who, 0xf, first_warp).map_err(|race| race.fault(offset, len, who))?;
+            if cell.write_stamp.max(cell.read_stamp) > who.clock.floor() {
+                cell.check_write(who, 0xf, first_warp)
+                    .map_err(|race| race.fault(offset, len, who))?;
+            }
             if bulk {
                 cell.check_fenced(who, offset, len)?;
             }
