@@ -41,10 +41,10 @@ const BITS: [u32; NUM_LANES] = {
 };
 
 macro_rules! integer_lane {
-    ($type:ty, $unwritten:literal, $kind:ident, $file:ident) => {
+    ($type:ty, $kind:ident, $file:ident) => {
         impl Lane for $type {
             type Vector = [$type; NUM_LANES];
-            const UNWRITTEN: Self::Vector = [$unwritten; NUM_LANES];
+            const UNWRITTEN: Self::Vector = [!0; NUM_LANES];
             const KIND: Kind = Kind::$kind;
 
             #[inline(always)]
@@ -85,8 +85,8 @@ macro_rules! integer_lane {
     };
 }
 
-integer_lane!(u32, 0xdead_beef, Word, words);
-integer_lane!(u64, 0xdead_beef_dead_beef, Double, doubles);
+integer_lane!(u32, Word, words);
+integer_lane!(u64, Double, doubles);
 
 impl Lane for bool {
     type Vector = u32;
@@ -179,15 +179,18 @@ impl<T: Lane> Slot<T> {
 }
 
 /// All registers of one kind, and the lanes in which each was written.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct File<T: Lane> {
     values: Vec<T::Vector>,
     defined: Vec<u32>,
 }
 
 impl<T: Lane> File<T> {
-    fn new(len: u32) -> Self {
-        Self { values: vec![T::UNWRITTEN; len as usize], defined: vec![0; len as usize] }
+    /// Makes room for `len` registers, of which none is defined.
+    fn prepare(&mut self, len: u32) {
+        self.values.resize(len as usize, T::UNWRITTEN);
+        self.defined.clear();
+        self.defined.resize(len as usize, 0);
     }
 }
 
@@ -200,7 +203,7 @@ pub(crate) struct RegisterCounts {
 }
 
 /// The registers of one warp. Immediate operands are registers too, written when it starts.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct Registers {
     words: File<u32>,
     doubles: File<u64>,
@@ -208,13 +211,11 @@ pub(crate) struct Registers {
 }
 
 impl Registers {
-    /// Registers that nothing has written.
-    pub(crate) fn new(counts: RegisterCounts) -> Self {
-        Self {
-            words: File::new(counts.words),
-            doubles: File::new(counts.doubles),
-            predicates: File::new(counts.predicates),
-        }
+    /// Makes room for that many registers, of which none is defined.
+    pub(crate) fn prepare(&mut self, counts: RegisterCounts) {
+        self.words.prepare(counts.words);
+        self.doubles.prepare(counts.doubles);
+        self.predicates.prepare(counts.predicates);
     }
 
     /// Forgets what was written to all registers. Their values stay, for speed: whoever honours

@@ -18,6 +18,7 @@ mod memory;
 mod mma;
 mod module;
 mod parse;
+mod scratch;
 mod stream;
 
 pub use fault::{Fault, FaultKind};

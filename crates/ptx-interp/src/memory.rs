@@ -5,6 +5,8 @@ mod reserve;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
+use crate::scratch::Scratch;
+
 /// Every allocation starts at a multiple of this many bytes.
 const ALIGNMENT: u64 = 512;
 
@@ -41,6 +43,7 @@ pub struct Memory {
     total_bytes: u64,
     table: RwLock<Arc<Table>>,
     locks: [Mutex<()>; NUM_LOCKS],
+    scratch: Scratch,
 }
 
 /// Why device memory refused a request.
@@ -96,7 +99,12 @@ impl Memory {
     pub fn new(total_bytes: u64) -> Self {
         let table = Table { live: Vec::new(), next: FIRST_ADDRESS, used_bytes: 0 };
         let locks = std::array::from_fn(|_| Mutex::new(()));
-        Self { total_bytes, table: RwLock::new(Arc::new(table)), locks }
+        Self {
+            total_bytes,
+            table: RwLock::new(Arc::new(table)),
+            locks,
+            scratch: Scratch::default(),
+        }
     }
 
     /// Allocates `bytes` bytes of `0xFF` and returns their address, a multiple of 512.
@@ -222,6 +230,11 @@ impl Memory {
     /// The allocations of now. Memory freed later stays readable through it.
     pub(crate) fn table(&self) -> Arc<Table> {
         Arc::clone(&self.table.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// What launches on this memory have left to later ones.
+    pub(crate) fn scratch(&self) -> &Scratch {
+        &self.scratch
     }
 
     /// The lock under which an access wider than four bytes to `address` is atomic.

@@ -44,6 +44,14 @@ struct Block {
     warps: Vec<Warp>,
 }
 
+impl Drop for Cluster<'_> {
+    fn drop(&mut self) {
+        let warps = self.blocks.iter_mut().flat_map(|block| &mut block.warps);
+        let registers = warps.map(|warp| std::mem::take(&mut warp.registers));
+        self.env.memory.scratch().keep(registers, std::mem::take(&mut self.shared));
+    }
+}
+
 impl<'e> Cluster<'e> {
     /// Room for one cluster at a time.
     pub(crate) fn new(env: &'e Env<'e>) -> Self {
@@ -56,10 +64,10 @@ impl<'e> Cluster<'e> {
             state: BlockState::new(rank),
             warps: (0..num_warps).map(|index| warp(rank, index)).collect(),
         };
-        let shared = ranks.clone().map(|rank| Shared::new(env.shared_bytes, first(rank)));
+        let shared = |rank| env.memory.scratch().shared(env.shared_bytes, first(rank));
         Self {
             env,
-            shared: shared.collect(),
+            shared: ranks.clone().map(shared).collect(),
             blocks: ranks.map(block).collect(),
             state: ClusterState::new(env),
             tick: 1,

@@ -55,7 +55,7 @@ struct Cell {
 }
 
 /// The shared memory of one block.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct Shared {
     words: Vec<u32>,
     cells: Vec<Cell>,
@@ -65,9 +65,12 @@ pub(crate) struct Shared {
 }
 
 impl Shared {
-    pub(crate) fn new(bytes: u32, first_warp: usize) -> Self {
+    /// Makes it that of a block whose first warp has that index in its cluster.
+    pub(crate) fn prepare(&mut self, bytes: u32, first_warp: usize) {
         let len = bytes.div_ceil(4) as usize;
-        Self { words: vec![0; len], cells: vec![Cell::default(); len], bytes, first_warp }
+        self.words.resize(len, 0);
+        self.cells.resize(len, Cell::default());
+        (self.bytes, self.first_warp) = (bytes, first_warp);
     }
 
     /// Makes all of it unwritten.

@@ -62,7 +62,7 @@ pub(crate) struct Warp {
 impl Warp {
     /// Warp `index` of the block whose first warp is warp `first` of `num_warps` of the cluster.
     pub(crate) fn new(env: &Env<'_>, index: u32, first: usize, num_warps: usize) -> Self {
-        let mut registers = Registers::new(env.code.counts);
+        let mut registers = env.memory.scratch().registers(env.code.counts);
         fill_constants(env, &mut registers);
         Self {
             index,
