@@ -217,7 +217,8 @@ impl Asynchronous {
     /// The cluster ends: nothing may still read or write its shared memory. Stores whose reads
     /// were waited for move now.
     pub(crate) fn finish(&mut self) -> Result<(), Fault> {
-        let loads = self.flights.iter().flat_map(|flight| &flight.copies);
+        let bulk = |flight: &&Flight| matches!(flight.signal, Signal::CompleteBytes(_));
+        let loads = self.flights.iter().filter(bulk).flat_map(|flight| &flight.copies);
         let stores = self.bulk_groups.iter_mut().flat_map(Groups::all).map(|copy| &*copy);
         match loads.chain(stores).find(|copy| !copy.landed) {
             None => Ok(()),
@@ -246,6 +247,7 @@ impl Air<'_> {
         let mut bytes = vec![0; copy.bytes as usize];
         let read = &mut bytes[..copy.source_bytes as usize];
         let moved = match copy.source {
+            Place::Global(_) if read.is_empty() => Ok(()),
             Place::Global(address) => self.env.memory.read(address, read),
             Place::Shared { rank, offset } => {
                 self.shared[rank as usize].peek(offset, read);

@@ -61,32 +61,38 @@ impl CopyKind {
 impl<'e> Executor<'_, 'e> {
     /// `cp.async`, `cp.async.bulk`
     pub(super) fn start_copy(&mut self, op: &StartCopy, active: u32) -> Result<(), Fault> {
-        let destinations = self.all_addresses(&op.destination, active)?;
         let sources = self.all_addresses(&op.source, active)?;
+        let destinations = self.all_addresses(&op.destination, active)?;
         let mbarriers = match &op.kind {
             CopyKind::BulkMbarrier(access) => Some(self.places(access, active)?),
             _ => None,
         };
         for lane in lanes_of(active) {
-            let start = || {
-                let bytes = self.read_defined(op.bytes, 1 << lane, "a copy")?[lane];
-                let copy = Copy {
-                    source: self.copy_place(op.source.space, sources[lane])?,
-                    destination: self.copy_place(op.destination.space, destinations[lane])?,
-                    bytes,
-                    source_bytes: self.source_bytes(op, bytes, lane)?,
-                    line: self.env.code.instructions[self.pc as usize].line,
-                    landed: false,
-                };
-                Ok(copy)
-            };
-            let started = start().and_then(|copy: Copy| {
-                self.check_copy(&copy, op.kind.is_bulk(), lane)?;
-                self.take_off(copy, &op.kind, mbarriers.map(|places| places[lane]), lane)
-            });
+            let mbarrier = mbarriers.map(|places| places[lane]);
+            let started = self
+                .copy_of_lane(op, sources[lane], destinations[lane], lane)
+                .and_then(|copy| self.start_one(copy, op.kind.is_bulk(), mbarrier, lane));
             started.map_err(|fault| fault.in_lane(lane as u32))?;
         }
         Ok(())
+    }
+
+    fn copy_of_lane(
+        &self,
+        op: &StartCopy,
+        source: u64,
+        destination: u64,
+        lane: usize,
+    ) -> Result<Copy, Fault> {
+        let bytes = self.read_defined(op.bytes, 1 << lane, "a copy")?[lane];
+        Ok(Copy {
+            source: self.copy_place(op.source.space, source)?,
+            destination: self.copy_place(op.destination.space, destination)?,
+            bytes,
+            source_bytes: self.source_bytes(op, bytes, lane)?,
+            line: self.env.code.instructions[self.pc as usize].line,
+            landed: false,
+        })
     }
 
     fn copy_place(&self, space: Space, address: u64) -> Result<Place, Fault> {
@@ -154,38 +160,35 @@ impl<'e> Executor<'_, 'e> {
         if !address.is_multiple_of(u64::from(align)) {
             return Err(super::shared::misaligned(address, align, "global"));
         }
+        if bytes == 0 {
+            // Nothing is read: the address may be anything.
+            return Ok(());
+        }
         let checked = self.env.table.check(address, u64::from(bytes));
         checked.map_err(|error| Fault::new(FaultKind::OutOfBounds, error.to_string()))
     }
 
-    /// Starts a copy that was checked.
-    fn take_off(
+    /// Checks a copy and starts it; without an mbarrier the thread waits for it in groups.
+    fn start_one(
         &mut self,
         mut copy: Copy,
-        kind: &CopyKind,
+        bulk: bool,
         mbarrier: Option<(u32, u32)>,
         lane: usize,
     ) -> Result<(), Fault> {
+        self.check_copy(&copy, bulk, lane)?;
         let thread = self.thread(lane);
         let early = self.cluster.asynchronous.lands_early();
-        match kind {
-            CopyKind::Async => {
-                if early {
-                    self.air().0.move_bytes(&mut copy)?;
-                }
-                self.cluster.asynchronous.groups(false, thread).issue(copy);
-            }
-            CopyKind::BulkGroup => {
-                self.cluster.asynchronous.groups(true, thread).issue(copy);
-            }
-            CopyKind::BulkMbarrier(_) => {
-                let Some(mbarrier) = mbarrier else { return Ok(()) };
-                self.check_announced(mbarrier)?;
-                let signal = Signal::CompleteBytes(copy.bytes);
-                let flight = Flight { copies: vec![copy], mbarrier, signal, thread };
-                self.launch(flight, early)?;
-            }
+        if let Some(mbarrier) = mbarrier {
+            self.check_announced(mbarrier)?;
+            let signal = Signal::CompleteBytes(copy.bytes);
+            return self.launch(Flight { copies: vec![copy], mbarrier, signal, thread }, early);
         }
+        // What a store out of shared memory reads must stay until the wait: late shows it.
+        if early && !bulk {
+            self.air().0.move_bytes(&mut copy)?;
+        }
+        self.cluster.asynchronous.groups(bulk, thread).issue(copy);
         Ok(())
     }
 
