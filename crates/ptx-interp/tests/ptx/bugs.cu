@@ -1,4 +1,5 @@
 // Kernels with one mistake each, and beside some the same without it.
+// The PTX beside it: nvcc -arch=compute_80 -O3 -std=c++17 --ptx -o bugs.ptx bugs.cu
 #include <cstdint>
 
 #define KERNEL(name) extern "C" __global__ void name(const __grid_constant__ Params p)
