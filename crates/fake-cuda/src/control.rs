@@ -77,7 +77,9 @@ impl Driver {
         if config.summary && !self.config.summary {
             crate::ffi::at_exit(summarise_at_exit);
         }
-        *self = Driver { counters, num_contexts: self.num_contexts, ..Driver::new(config) };
+        let compiled = std::mem::take(&mut self.compiled);
+        let num_contexts = self.num_contexts;
+        *self = Driver { counters, compiled, num_contexts, ..Driver::new(config) };
         self.counters.configured = true;
     }
 

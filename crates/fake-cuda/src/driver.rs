@@ -17,7 +17,7 @@ use crate::handle::{Handle, Kind, Table};
 use crate::host::HostAllocations;
 use crate::lent::Lent;
 use crate::memory::DeviceMemory;
-use crate::module::{Function, Module};
+use crate::module::{Compiled, Function, Module};
 use crate::pool::Pools;
 use crate::stream::Streams;
 use crate::vmm::VirtualMemory;
@@ -41,6 +41,8 @@ pub(crate) struct Driver {
     pub(crate) streams: Streams,
     pub(crate) events: Table<Event>,
     pub(crate) modules: Table<Module>,
+    /// Outlives contexts, as counters do.
+    pub(crate) compiled: Compiled,
     pub(crate) functions: Table<Function>,
     pub(crate) graphs: Table<Graph>,
     pub(crate) execs: Table<GraphExec>,
@@ -67,6 +69,7 @@ impl Driver {
             streams: Streams::new(),
             events: Table::new(Kind::Event),
             modules: Table::new(Kind::Module),
+            compiled: Compiled::new(),
             functions: Table::new(Kind::Function),
             graphs: Table::new(Kind::Graph),
             execs: Table::new(Kind::GraphExec),

@@ -74,12 +74,17 @@ fn reject<T>(code: Code, log: impl Into<String>) -> Result<T, Rejection> {
 const BINARY_MAGIC: [[u8; 4]; 3] =
     [*b"\x7fELF", 0xba55_ed50_u32.to_le_bytes(), 0x4662_43b1_u32.to_le_bytes()];
 
+/// Modules by their text. Programs load the same ones again and again, and a driver keeps what it
+/// compiled too.
+pub(crate) type Compiled = BTreeMap<String, Arc<ptx_interp::Module>>;
+
 /// Compiles an image: only PTX has code that can run here.
 pub(crate) fn compile(
     image: &[u8],
     newest: (u32, u32),
     capability: u32,
-) -> Result<ptx_interp::Module, Rejection> {
+    compiled: &mut Compiled,
+) -> Result<Arc<ptx_interp::Module>, Rejection> {
     if BINARY_MAGIC.iter().any(|magic| image.starts_with(magic)) {
         return reject(Code::NO_BINARY_FOR_GPU, "the image has machine code; this device runs PTX");
     }
@@ -97,17 +102,25 @@ pub(crate) fn compile(
             ),
         );
     }
-    let module = ptx_interp::Module::parse(text).or_else(|error| {
-        let line = error.line;
-        let log = format!("ptxas application ptx input, line {line}; error : {}", error.message);
-        reject(Code::INVALID_PTX, log)
-    })?;
+    let module = match compiled.get(text) {
+        Some(module) => Arc::clone(module),
+        None => Arc::new(parse(text)?),
+    };
     if !runs_on(module.target(), capability) {
         let target = module.target();
         let log = format!("ptxas fatal : target {target} does not run on sm_{capability}");
         return reject(Code::INVALID_PTX, log);
     }
+    compiled.entry(text.to_owned()).or_insert_with(|| Arc::clone(&module));
     Ok(module)
+}
+
+fn parse(text: &str) -> Result<ptx_interp::Module, Rejection> {
+    ptx_interp::Module::parse(text).or_else(|error| {
+        let line = error.line;
+        let log = format!("ptxas application ptx input, line {line}; error : {}", error.message);
+        reject(Code::INVALID_PTX, log)
+    })
 }
 
 /// The version that PTX text declares; none for text that is not PTX.
@@ -137,9 +150,10 @@ impl Driver {
         if let Err(failure) = self.admit_allocation() {
             return reject(failure.code, failure.why);
         }
-        let module = compile(image, self.config.newest_ptx(), self.config.compute_capability)?;
+        let (newest, capability) = (self.config.newest_ptx(), self.config.compute_capability);
+        let module = compile(image, newest, capability, &mut self.compiled)?;
         let space = Arc::clone(self.memory.space());
-        let loaded = Loaded::new(Arc::new(module), &space)
+        let loaded = Loaded::new(module, &space)
             .or_else(|error| reject(Code::OUT_OF_MEMORY, error.to_string()))?;
         let image = Arc::new(Image { loaded: Some(loaded), space });
         Ok(self.modules.insert(Module { image, functions: BTreeMap::new() }))
@@ -196,7 +210,8 @@ mod tests {
 
     #[test]
     fn images_are_told_apart() {
-        let code = |image: &[u8]| compile(image, (9, 0), 90).unwrap_err().code;
+        let code =
+            |image: &[u8]| compile(image, (9, 0), 90, &mut Compiled::new()).unwrap_err().code;
         assert_eq!(code(b"\x7fELF\x02\x01"), Code::NO_BINARY_FOR_GPU);
         assert_eq!(code(b"hello"), Code::INVALID_IMAGE);
         assert_eq!(code(b""), Code::INVALID_IMAGE);
