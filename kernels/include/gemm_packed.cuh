@@ -38,7 +38,7 @@ __device__ __forceinline__ void store_shared16(uint32_t to, const float (&c)[4])
 }
 
 // How the eight warps share a tile: `TILES` times 8 tokens a warp, `WARPS_N` warps along the
-// tokens, and up to `MAX_UNITS` times 16 rows a warp.
+// tokens, and up to `MAX_UNITS` units of 16 rows a warp.
 template <int TILES, int WARPS_N, int MAX_UNITS>
 struct Shape {
     static constexpr uint32_t WARPS_M = GEMM_WARPS / WARPS_N;
@@ -49,9 +49,9 @@ struct Shape {
 
 // One tile of the output.
 struct Chunk {
-    uint32_t token;   // first token
-    uint32_t block;   // first block of rows
-    uint32_t height;  // blocks
+    uint32_t token;  // first token
+    uint32_t unit;   // first unit of 16 rows
+    uint32_t units;
 };
 
 // Chunk `index`: token tiles run fastest, as many as find the weight in the cache.
@@ -62,9 +62,10 @@ __device__ __forceinline__ Chunk chunk_at(const GemmPackedParams& p, uint32_t in
     const uint32_t together = min(TOKEN_TILES_TOGETHER, p.num_token_tiles - first);
     const uint32_t inside = index - first * p.num_row_chunks;
     const uint32_t row = inside / together;
-    const uint32_t short_blocks = row > p.num_tall ? row - p.num_tall : 0;
+    const uint32_t num_short = row > p.num_tall ? row - p.num_tall : 0;
     const uint32_t token = (first + inside % together) * tile_tokens;
-    return Chunk{token, row * p.height - short_blocks, p.height - (row >= p.num_tall)};
+    const uint32_t units = row < p.num_tall ? p.height : p.height - p.step;
+    return Chunk{token, row * p.height - num_short * p.step, units};
 }
 
 // The place of one warp's next slot in the ring.
@@ -87,7 +88,7 @@ struct Ring {
     uint32_t first_group, num_groups;   // groups of 64 columns
 
     __device__ __forceinline__ Ring(const GemmPackedParams& p, unsigned char* shared) : p(p) {
-        weight_bytes = p.height * S::WARPS_M * PACKED_GROUP_BYTES;
+        weight_bytes = p.height * PACKED_GROUP_BYTES;
         slot_bytes = weight_bytes + S::TOKENS * SLOT_ROW_BYTES;
         slots = shared_address(shared) + S::SCRATCH_BYTES;
         full = slots + p.num_stages * slot_bytes;
@@ -135,14 +136,13 @@ struct Ring {
         Cursor at;
         for (uint32_t index = first_chunk(); index < num_chunks(); index += chunk_step()) {
             const Chunk chunk = chunk_at(p, index, S::TOKENS);
-            const uint32_t unit = chunk.block * S::WARPS_M, units = chunk.height * S::WARPS_M;
             for (uint32_t group = first_group; group < first_group + num_groups; ++group) {
                 wait_empty(at);
                 bulk_copy_fence();
                 const uint32_t barrier = full + at.slot * 8;
-                mbarrier_arrive_expect(barrier, units * PACKED_GROUP_BYTES);
-                for (uint32_t i = 0; i < units; ++i) {
-                    const uint64_t tile = static_cast<uint64_t>(min(unit + i, last)) * groups;
+                mbarrier_arrive_expect(barrier, chunk.units * PACKED_GROUP_BYTES);
+                for (uint32_t i = 0; i < chunk.units; ++i) {
+                    const uint64_t tile = static_cast<uint64_t>(min(chunk.unit + i, last)) * groups;
                     const uint64_t from = p.product.weight + (tile + group) * PACKED_GROUP_BYTES;
                     copy_bulk(slot(at) + i * PACKED_GROUP_BYTES, from, PACKED_GROUP_BYTES, barrier,
                               policy);
@@ -219,10 +219,11 @@ struct WarpTile {
     uint32_t b[TILES][4];     // x of 32 columns
     uint32_t a_offset, b_offset;  // in a slot
 
-    __device__ __forceinline__ WarpTile(uint32_t warp, uint32_t weight_bytes) {
+    // Of the slot's units from `first` on.
+    __device__ __forceinline__ WarpTile(uint32_t first, uint32_t weight_bytes) {
         const uint32_t lane = threadIdx.x % 32, g = lane / 4, t = lane % 4;
-        const uint32_t warp_m = warp % S::WARPS_M, warp_n = warp / S::WARPS_M;
-        a_offset = warp_m * UNITS * PACKED_GROUP_BYTES + lane * 16;
+        const uint32_t warp_n = threadIdx.x / 32 / S::WARPS_M;
+        a_offset = first * PACKED_GROUP_BYTES + lane * 16;
         const uint32_t row = warp_n * TILES * 8 + g, piece = (2 * t) ^ (g & 1);
         b_offset = weight_bytes + row * SLOT_ROW_BYTES + piece * 16;
     }
@@ -289,23 +290,24 @@ struct WarpTile {
         }
     }
 
-    // Where 8 tokens' sums of this warp lie in a block's memory for sums.
-    __device__ __forceinline__ static uint32_t place(uint32_t sums, uint32_t j, uint32_t i) {
+    // Where this warp's sums of 8 tokens and a unit lie when the ring holds sums.
+    __device__ __forceinline__ static uint32_t place(const Ring<S>& ring, uint32_t j, uint32_t i) {
         const uint32_t warp = threadIdx.x / 32, lane = threadIdx.x % 32;
-        return sums + (((warp * TILES + j) * UNITS + i) * 32 + lane) * 16;
+        const uint32_t most = (ring.p.height + S::WARPS_M - 1) / S::WARPS_M;  // units of a warp
+        return ring.slots + (((warp * TILES + j) * most + i) * 32 + lane) * 16;
     }
 
     // Shows the sums to the cluster.
-    __device__ __forceinline__ void publish(uint32_t to) const {
+    __device__ __forceinline__ void publish(const Ring<S>& ring) const {
 #pragma unroll
         for (int j = 0; j < TILES; ++j) {
 #pragma unroll
-            for (int i = 0; i < UNITS; ++i) store_shared16(place(to, j, i), sums[j][i]);
+            for (int i = 0; i < UNITS; ++i) store_shared16(place(ring, j, i), sums[j][i]);
         }
     }
 
     // The cluster's sums of 8 tokens, added up in the order of the ranks.
-    __device__ __forceinline__ static void collect(uint32_t from, uint32_t j,
+    __device__ __forceinline__ static void collect(const Ring<S>& ring, uint32_t j,
                                                    float (&out)[UNITS][4]) {
 #pragma unroll
         for (int i = 0; i < UNITS * 4; ++i) out[i / 4][i % 4] = 0.0f;
@@ -313,7 +315,7 @@ struct WarpTile {
         for (uint32_t rank = 0; rank < cluster_size(); ++rank) {
             float4 part[UNITS];
 #pragma unroll
-            for (int i = 0; i < UNITS; ++i) part[i] = cluster_load16(place(from, j, i), rank);
+            for (int i = 0; i < UNITS; ++i) part[i] = cluster_load16(place(ring, j, i), rank);
 #pragma unroll
             for (int i = 0; i < UNITS; ++i) {
                 out[i][0] += part[i].x, out[i][1] += part[i].y;
@@ -323,49 +325,71 @@ struct WarpTile {
     }
 };
 
-// What a multiplying warp does with a chunk of `UNITS` blocks. In a cluster it shows its sums to
-// the others, in the ring, which has been emptied for good, and finishes its share of the tokens.
+// The barriers of `multiply_chunk`, for warps that have nothing to add up.
+__device__ __forceinline__ void keep_up() {
+    __syncthreads();
+    cluster_sync();
+    cluster_sync();
+}
+
+// What a warp that multiplies `UNITS` units, `first` and on, does with a chunk. In a cluster it
+// shows its sums to the others, in the ring, which has been emptied for good, and finishes its
+// share of the tokens.
 template <typename T, typename S, int UNITS, int TILES>
 __device__ __forceinline__ void multiply_chunk(const Ring<S>& ring, Cursor& at, const Chunk& chunk,
-                                               float* scratch) {
-    const uint32_t warp = threadIdx.x / 32;
-    WarpTile<T, S, UNITS, TILES> tile(warp, ring.weight_bytes);
+                                               uint32_t first, float* scratch) {
+    WarpTile<T, S, UNITS, TILES> tile(first, ring.weight_bytes);
     tile.multiply(ring, at);
-    const uint32_t unit = chunk.block * S::WARPS_M + warp % S::WARPS_M * UNITS;
-    const uint32_t token = chunk.token + warp / S::WARPS_M * TILES * 8;
-    const Finish<UNITS> finish(ring.p.product, scratch, unit);
+    const uint32_t token = chunk.token + threadIdx.x / 32 / S::WARPS_M * TILES * 8;
+    const Finish<UNITS> finish(ring.p.product, scratch, chunk.unit + first);
     const bool alone = cluster_size() == 1;
     if (!alone) {
         __syncthreads();
-        tile.publish(ring.slots);
+        tile.publish(ring);
         cluster_sync();
     }
-    const uint32_t share = TILES / cluster_size(), first = cluster_rank() * share;
+    const uint32_t share = (TILES + cluster_size() - 1) / cluster_size();
+    const uint32_t begin = cluster_rank() * share, end = min(begin + share, TILES);
 #pragma unroll 1
-    for (uint32_t j = first; j < first + share; ++j) {
+    for (uint32_t j = begin; j < end; ++j) {
         float c[UNITS][4];
         if (alone) {
             select(tile.sums, j, c);
         } else {
-            tile.collect(ring.slots, j, c);
+            tile.collect(ring, j, c);
         }
         finish.store(c, token + j * 8);
     }
     if (!alone) cluster_sync();
 }
 
+// What a warp for which a chunk has no unit does with it.
+template <typename S>
+__device__ __forceinline__ void skip_chunk(const Ring<S>& ring, Cursor& at) {
+    for (uint32_t i = 0; i < ring.num_groups; ++i) {
+        ring.wait_full(at);
+        if (threadIdx.x % 32 == 0) mbarrier_arrive(ring.empty + at.slot * 8);
+        at.advance(ring.p.num_stages);
+    }
+    if (cluster_size() > 1) keep_up();
+}
+
 template <typename T, int TILES, int WARPS_N, int MAX_UNITS>
 __device__ __forceinline__ void multiply_chunks(const Ring<Shape<TILES, WARPS_N, MAX_UNITS>>& ring,
                                                 float* scratch) {
     using S = Shape<TILES, WARPS_N, MAX_UNITS>;
+    const uint32_t warp_m = threadIdx.x / 32 % S::WARPS_M;
     Cursor at;
     for (uint32_t i = ring.first_chunk(); i < ring.num_chunks(); i += ring.chunk_step()) {
         const Chunk chunk = chunk_at(ring.p, i, S::TOKENS);
-        if (chunk.height == 1) multiply_chunk<T, S, 1, TILES>(ring, at, chunk, scratch);
-        if (chunk.height == 2) multiply_chunk<T, S, 2, TILES>(ring, at, chunk, scratch);
+        const uint32_t first = chunk.units * warp_m / S::WARPS_M;
+        const uint32_t units = chunk.units * (warp_m + 1) / S::WARPS_M - first;
+        if (units == 0) skip_chunk(ring, at);
+        if (units == 1) multiply_chunk<T, S, 1, TILES>(ring, at, chunk, first, scratch);
+        if (units == 2) multiply_chunk<T, S, 2, TILES>(ring, at, chunk, first, scratch);
         if constexpr (MAX_UNITS == 4) {
-            if (chunk.height == 3) multiply_chunk<T, S, 3, TILES>(ring, at, chunk, scratch);
-            if (chunk.height == 4) multiply_chunk<T, S, 4, TILES>(ring, at, chunk, scratch);
+            if (units == 3) multiply_chunk<T, S, 3, TILES>(ring, at, chunk, first, scratch);
+            if (units == 4) multiply_chunk<T, S, 4, TILES>(ring, at, chunk, first, scratch);
         }
     }
 }
@@ -394,11 +418,7 @@ __device__ __forceinline__ void gemm_packed(const GemmPackedParams& p) {
             ring.fetch_x();
             pdl_launch_dependents();
         }
-        if (cluster_size() > 1) {  // as the warps that multiply
-            __syncthreads();
-            cluster_sync();
-            cluster_sync();
-        }
+        if (cluster_size() > 1) keep_up();
     }
 }
 

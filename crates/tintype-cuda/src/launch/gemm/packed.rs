@@ -1,5 +1,5 @@
-//! How the kernels for packed weights share out a product: which tile of tokens, how many rows a
-//! block takes at a time, and whether a cluster cuts the columns.
+//! How the kernels for packed weights share out a product: which tile of tokens, how many units of
+//! 16 rows a block takes at a time, and whether a cluster cuts the columns.
 
 use tintype_kernels::params::{GemmPackedParams, GemmParams};
 use tintype_ops::DType;
@@ -62,14 +62,32 @@ impl Kernel {
         8 * self.tiles * self.warps_n
     }
 
-    /// Rows of a block of rows.
-    const fn block_rows(&self) -> u32 {
-        UNIT_ROWS * WARPS / self.warps_n
+    /// Warps along the rows.
+    const fn warps_m(&self) -> u32 {
+        WARPS / self.warps_n
     }
 
-    /// A slot of `height` blocks of rows and of the tokens, with its barriers.
+    /// Most units of a chunk.
+    const fn max_height(&self) -> u32 {
+        self.max_units * self.warps_m()
+    }
+
+    /// Whether tiles of this many tokens are worth a look for `num_tokens`.
+    fn suits(&self, num_tokens: u32) -> bool {
+        self.tokens() >= num_tokens.min(128) && self.tokens() < 2 * num_tokens.max(32)
+    }
+
+    /// Units that a chunk is a multiple of, and how many times as many it has at most: chunks that
+    /// give every warp as much, or the rows evenly to the chip.
+    fn shares(&self) -> impl Iterator<Item = [u32; 2]> {
+        let step = self.warps_m();
+        let even = (1..=self.max_units).map(move |most| [step, most]);
+        even.chain([[1, self.max_height()]])
+    }
+
+    /// A slot of `height` units and of the tokens, with its barriers.
     const fn slot_bytes(&self, height: u32) -> u32 {
-        (height * self.block_rows() + self.tokens()) * SLOT_ROW_BYTES + BARRIER_BYTES
+        (height * UNIT_ROWS + self.tokens()) * SLOT_ROW_BYTES + BARRIER_BYTES
     }
 
     /// What the warps turn their results around in.
@@ -77,7 +95,7 @@ impl Kernel {
         WARPS * 8 * (UNIT_ROWS * self.max_units + 4) * 4
     }
 
-    /// Slots of `height` blocks that fit into `shared_bytes`.
+    /// Slots of `height` units that fit into `shared_bytes`.
     fn stages(&self, height: u32, shared_bytes: u32) -> u32 {
         let room = shared_bytes.saturating_sub(self.scratch_bytes());
         (room / self.slot_bytes(height)).min(MAX_STAGES)
@@ -93,31 +111,33 @@ struct Split {
     token_tiles: u32,
     /// Chunks that cover the rows.
     row_chunks: u32,
-    /// Blocks of rows of the first `tall` chunks; the others have one less.
+    /// Units of the first `tall` chunks; the others have `step` less.
     height: u32,
     tall: u32,
+    step: u32,
     /// Clusters that run at the same time.
     workers: u32,
 }
 
 impl Split {
-    /// The rows in chunks of up to `height` blocks, for clusters of `cluster` blocks; `None` where
-    /// clusters would get more than one chunk each.
+    /// The rows in chunks of up to `most` times `step` units, for clusters of `cluster` blocks;
+    /// `None` where clusters would get more than one chunk each.
     fn new(
         kernel: &'static Kernel,
         product: &GemmParams,
         chip: Chip,
-        [cluster, height]: [u32; 2],
+        [cluster, step, most]: [u32; 3],
     ) -> Option<Self> {
         let room = num_clusters(chip, cluster);
-        let blocks = product.rows.div_ceil(kernel.block_rows());
+        let blocks = product.rows.div_ceil(UNIT_ROWS * step);
         let token_tiles = product.num_tokens.div_ceil(kernel.tokens());
-        let fewest = blocks.div_ceil(height);
+        let fewest = blocks.div_ceil(most);
         // A single tile of tokens: every cluster gets its share of the rows.
         let even = fewest.next_multiple_of(room).min(blocks);
         let row_chunks = if token_tiles == 1 { even } else { fewest };
-        let height = blocks.div_ceil(row_chunks);
-        let tall = blocks - row_chunks * (height - 1);
+        let most = blocks.div_ceil(row_chunks);
+        let tall = blocks - row_chunks * (most - 1);
+        let height = most * step;
         let chunks = row_chunks.checked_mul(token_tiles)?;
         let split = Self {
             kernel,
@@ -126,6 +146,7 @@ impl Split {
             row_chunks,
             height,
             tall,
+            step,
             workers: chunks.min(room),
         };
         (cluster == 1 || chunks <= room).then_some(split)
@@ -134,14 +155,15 @@ impl Split {
     /// The fastest way, as far as [`Split::cost`] knows.
     fn best(product: &GemmParams, chip: Chip) -> Option<Self> {
         let groups = product.cols / SLOT_COLS;
-        let splits = KERNELS.iter().flat_map(|kernel| {
-            let clusters = CLUSTERS.into_iter().filter(|&n| {
-                kernel.tiles.is_multiple_of(n) && groups >= n && num_clusters(chip, n) > 0
-            });
-            clusters
-                .flat_map(move |n| (1..=kernel.max_units).map(move |height| (kernel, [n, height])))
+        let kernels = KERNELS.iter().filter(|kernel| kernel.suits(product.num_tokens));
+        let ways = kernels.flat_map(|kernel| {
+            let clusters = CLUSTERS.into_iter();
+            let clusters = clusters.filter(|&n| groups >= n && num_clusters(chip, n) > 0);
+            clusters.flat_map(move |n| {
+                kernel.shares().map(move |[step, most]| (kernel, [n, step, most]))
+            })
         });
-        let splits = splits.filter_map(|(kernel, way)| Self::new(kernel, product, chip, way));
+        let splits = ways.filter_map(|(kernel, way)| Self::new(kernel, product, chip, way));
         splits.filter(|split| split.fits(chip)).min_by_key(|split| split.cost(groups))
     }
 
@@ -149,26 +171,29 @@ impl Split {
     fn fits(&self, chip: Chip) -> bool {
         let Self { kernel, height, .. } = *self;
         let stages = kernel.stages(height, chip.max_shared_bytes);
-        let sums = height * kernel.block_rows() * kernel.tokens() * 4;
-        stages >= 2 && (self.cluster == 1 || sums <= stages * kernel.slot_bytes(height))
+        let sums = height.next_multiple_of(kernel.warps_m()) * UNIT_ROWS * kernel.tokens() * 4;
+        let ring = stages * (kernel.slot_bytes(height) - BARRIER_BYTES);
+        stages >= 2 && (self.cluster == 1 || sums <= ring)
     }
 
-    /// Roughly how long it takes, in picoseconds. The constants were fitted to an H100.
+    /// Roughly how long it takes, in picoseconds. The constants were fitted to an H200.
     fn cost(&self, groups: u32) -> u64 {
         let cut = groups.div_ceil(self.cluster);
         // The first cluster has the tallest chunks.
         let mine = (0..self.row_chunks * self.token_tiles).step_by(self.workers as usize);
-        let chunks =
-            mine.map(|chunk| self.height - u32::from(chunk / self.token_tiles >= self.tall));
-        let time: u64 = chunks.map(|height| self.chunk_cost(height, cut)).sum();
+        let short = |chunk| chunk / self.token_tiles >= self.tall;
+        let height = |chunk| self.height - if short(chunk) { self.step } else { 0 };
+        let time: u64 = mine.map(|chunk| self.chunk_cost(height(chunk), cut)).sum();
         time + if self.cluster > 1 { MERGE } else { 0 }
     }
 
     /// The same, of a chunk and `groups` slots: products, or what has to come out of the cache.
     fn chunk_cost(&self, height: u32, groups: u32) -> u64 {
-        let rows = height * self.kernel.block_rows();
-        let outputs = u64::from(rows) * u64::from(self.kernel.tokens());
-        let bytes = u64::from(rows + self.kernel.tokens()) * u64::from(SLOT_ROW_BYTES);
+        let tokens = self.kernel.tokens();
+        // All warps take as long as the one with the most units.
+        let rows = height.next_multiple_of(self.kernel.warps_m()) * UNIT_ROWS;
+        let outputs = u64::from(rows) * u64::from(tokens);
+        let bytes = u64::from(height * UNIT_ROWS + tokens) * u64::from(SLOT_ROW_BYTES);
         let slot = SLOT + (outputs * PRODUCT).max(bytes * BYTE);
         u64::from(groups) * slot + FINISH + outputs * OUTPUT
     }
@@ -191,9 +216,11 @@ pub(super) fn launch(product: GemmParams, dtype: DType, chip: Chip) -> Option<La
         num_row_chunks: split.row_chunks,
         num_tall: split.tall,
         height: split.height,
+        step: split.step,
         num_token_tiles: split.token_tiles,
         num_stages,
         read_once: u32::from(split.token_tiles == 1),
+        reserved: 0,
     };
     let name = if dtype == DType::F16 { kernel.f16 } else { kernel.bf16 };
     let grid = [split.workers * split.cluster, 1, 1];
