@@ -51,7 +51,7 @@ struct Ring {
     uint32_t slot = 0, parity = 0;
     // What is fetched next, and how many chunks are left to fetch. Lane 0's alone count.
     uint64_t next;
-    uint32_t next_unit_step;  // from past a unit's last chunk to the next unit's first
+    uint32_t next_unit_step;  // from a unit's last chunk to the next unit's first
     uint32_t next_group = 0, num_groups, left;
     uint64_t policy;
 
@@ -64,7 +64,7 @@ struct Ring {
         next = p.product.weight + static_cast<uint64_t>(work.team) * unit_bytes +
                work.first_group * PACKED_GROUP_BYTES;
         next_unit_step =
-            work.num_teams * unit_bytes - num_groups * RING_WARPS * PACKED_GROUP_BYTES;
+            work.num_teams * unit_bytes - (num_groups - 1) * RING_WARPS * PACKED_GROUP_BYTES;
         policy = cache_policy(true);
     }
 
@@ -72,8 +72,9 @@ struct Ring {
         const uint32_t barrier = barriers + into * 8;
         mbarrier_arrive_expect(barrier, PACKED_GROUP_BYTES);
         copy_bulk(slots + into * PACKED_GROUP_BYTES, next, PACKED_GROUP_BYTES, barrier, policy);
-        next += RING_WARPS * PACKED_GROUP_BYTES;
-        if (++next_group == num_groups) next_group = 0, next += next_unit_step;
+        const bool ends_unit = ++next_group == num_groups;
+        next += ends_unit ? next_unit_step : RING_WARPS * PACKED_GROUP_BYTES;
+        if (ends_unit) next_group = 0;
         --left;
     }
 

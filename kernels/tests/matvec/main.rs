@@ -1,0 +1,12 @@
+//! Products of few rows, and the packing of weights, run by the PTX interpreter and compared with
+//! plain loops.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot unwrap says less, not more")]
+
+mod any;
+#[expect(dead_code, reason = "shared with the tests of other kernels")]
+#[path = "../rows/device.rs"]
+mod device;
+mod packed;
+mod packing;
+mod product;

@@ -1,0 +1,68 @@
+//! The packed order, and the kernel that brings weights into it.
+
+use std::ops::Range;
+
+use tintype_kernels::params::{BF16, PackParams, View};
+
+use crate::device::{Device, Placing, Tensor, noise, on_each_device};
+
+const ROWS: usize = 48;
+const COLS: usize = 128;
+
+/// Where element (row, col) of a matrix of this size lies, as `include/packed.cuh` says.
+fn index([rows, cols]: [usize; 2], gate_up: bool, row: usize, col: usize) -> usize {
+    let half = rows / 2;
+    let (unit, j) = match gate_up {
+        false => (row / 16, row % 16),
+        true => (row % half / 8, row % half % 8 + if row < half { 0 } else { 8 }),
+    };
+    let tile = unit * (cols / 16) + col / 64 * 4 + col % 16 / 4;
+    let lane = j % 8 * 4 + col % 64 / 16;
+    let register = col % 4 / 2 * 2 + j / 8;
+    tile * 256 + lane * 8 + register * 2 + col % 2
+}
+
+/// A weight's elements in the packed order.
+pub(crate) fn packed(weight: &Tensor, gate_up: bool) -> Vec<f32> {
+    let shape = [weight.rows, weight.cols];
+    let mut packed = vec![0.0; weight.values.len()];
+    for row in 0..weight.rows {
+        for (col, &value) in weight.row(row).iter().enumerate() {
+            packed[index(shape, gate_up, row, col)] = value;
+        }
+    }
+    packed
+}
+
+fn pack(device: &Device, to: View, weight: &Tensor, gate_up: bool, rows: Range<usize>) {
+    let gate_rows = if gate_up { ROWS / 2 } else { 0 };
+    let params = PackParams {
+        packed: to.address,
+        piece: weight.view.address + (rows.start * COLS * 2) as u64,
+        first_row: rows.start as u32,
+        num_rows: rows.len() as u32,
+        cols: COLS as u32,
+        gate_rows: gate_rows as u32,
+        first_unit: 0,
+        num_units: (ROWS / 16) as u32,
+    };
+    device.run("pack", [2, 1], 256, &params);
+}
+
+#[test]
+fn pieces_of_any_height_come_to_the_packed_matrix() {
+    let pieces: [&[usize]; 3] = [&[0, ROWS], &[0, 24, ROWS], &[0, 5, 21, 47, ROWS]];
+    on_each_device("pack", |device| {
+        let contiguous = Placing { offset: 0, gap: 0 };
+        let weight = device.floats(BF16, [ROWS, COLS], contiguous, noise(1));
+        for gate_up in [false, true] {
+            for pieces in pieces {
+                let to = device.contiguous(BF16, [ROWS, COLS]);
+                for rows in pieces.windows(2) {
+                    pack(device, to, &weight, gate_up, rows[0]..rows[1]);
+                }
+                assert_eq!(device.read(to, [ROWS, COLS]), packed(&weight, gate_up), "{pieces:?}");
+            }
+        }
+    });
+}
