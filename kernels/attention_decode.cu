@@ -30,10 +30,10 @@ __device__ __forceinline__ void attention_decode(const AttentionParams& p) {
 
 }  // namespace
 
-#define ATTENTION_DECODE(name, type, dim, warps)                                          \
-    extern "C" __global__ void __launch_bounds__(warps * 32, 1)                             \
-        name(const __grid_constant__ AttentionParams p) {                                 \
-        attention_decode<type, dim>(p);                                                   \
+#define ATTENTION_DECODE(name, type, dim, warps)                    \
+    extern "C" __global__ void __launch_bounds__(warps * 32, 1)     \
+        name(const __grid_constant__ AttentionParams p) {           \
+        attention_decode<type, dim>(p);                             \
     }
 
 ATTENTION_DECODE(attention_decode_64_bf16, __nv_bfloat16, 64, 16)

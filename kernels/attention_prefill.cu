@@ -181,7 +181,7 @@ __device__ __forceinline__ void attention_prefill(const AttentionParams& p) {
 
 }  // namespace
 
-// Keys of a tile and stages; `launch/attention/prefill.rs` knows the shared memory that they take.
+// Keys of a tile and stages; `launch/attention.rs` knows the shared memory that they take.
 // Hopper has room for more than the smallest chips that the other build runs on.
 #if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 900
 using Shape128 = PrefillShape<128, 128, 2, true>;
@@ -192,10 +192,10 @@ using Shape256 = PrefillShape<256, 16, 2, false>;
 #endif
 using Shape64 = PrefillShape<64, 64, 3, false>;
 
-#define ATTENTION_PREFILL(name, type, shape, blocks)                                       \
-    extern "C" __global__ void __launch_bounds__(256, blocks)                              \
-        name(const __grid_constant__ AttentionParams p) {                                  \
-        attention_prefill<type, shape>(p);                                                 \
+#define ATTENTION_PREFILL(name, type, shape, blocks)                \
+    extern "C" __global__ void __launch_bounds__(256, blocks)       \
+        name(const __grid_constant__ AttentionParams p) {           \
+        attention_prefill<type, shape>(p);                          \
     }
 
 ATTENTION_PREFILL(attention_prefill_64_bf16, __nv_bfloat16, Shape64, 2)

@@ -1,7 +1,9 @@
 // What all attention kernels share: which keys a query sees, and where they lie.
 //
 // Lengths, block tables and cu_seqlens come from device memory. They are clamped to what the launch
-// was planned for, so that no value in them leads outside the operands.
+// was planned for, so that no value in them leads outside the operands. Kernels read them before
+// `pdl_wait`: they are inputs of a step, which no kernel writes. The host brings them with copies;
+// a kernel behind a copy starts after it, so do the kernels behind that one, however early.
 #pragma once
 
 #include <cuda/std/limits>

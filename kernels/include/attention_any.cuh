@@ -1,8 +1,8 @@
 // Attention of one query to many keys in plain f32 arithmetic, for every head size and every mix of
 // element types.
 //
-// A warp takes 32 keys at a time, for up to 4 heads: a lane computes the scores of its own key, then
-// all lanes share the dims of the values, lane + 32i being a lane's.
+// A warp takes 32 keys at a time, for up to 4 heads: a lane computes the scores of its own key,
+// then all lanes share the dims of the values, lane + 32i being a lane's.
 #pragma once
 
 #include "attention_merge.cuh"

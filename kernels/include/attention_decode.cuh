@@ -1,9 +1,9 @@
 // Attention of one query to many keys on tensor cores, without shared memory.
 //
 // A warp takes 16 keys at a time, for up to 8 heads. Scores are K·Qᵀ (16 keys x 8 heads) and the
-// result is Vᵀ·Pᵀ (dims x 8 heads), so keys and values are the left operands and come straight from
-// global memory in 16-byte pieces: the order of the dims inside a product is free as long as both
-// operands agree. With g = lane / 4 and t = lane % 4, a lane reads
+// result is Vᵀ·Pᵀ (dims x 8 heads), so keys and values are the left operands, and come straight
+// from global memory in 16-byte pieces: the order of the dims inside a product is free as long as
+// both operands agree. With g = lane / 4 and t = lane % 4, a lane reads
 // - of keys g and g + 8, the pieces 4c + t: its left operand of the products over dims
 //   32c..32c + 32, for which it holds the same pieces of the query of head g;
 // - of the values of keys 2t, 2t + 1, 2t + 8 and 2t + 9, the pieces 8c + g: rows g and g + 8 of
@@ -70,8 +70,8 @@ struct DecodeWarp {
         return cache_row(p, query.sequence, split.kv_head, seen);
     }
 
-    // Piece `N * c + i`, i < N, or the head's last one if it has fewer. Heads have more than half of
-    // `DIM`, or they would be of another kernel.
+    // Piece `N * c + i`, i < N, or the head's last one if it has fewer. Heads have more than half
+    // of `DIM`, or they would be of another kernel.
     template <uint32_t N>
     __device__ __forceinline__ uint32_t in_head(uint32_t c, uint32_t i) const {
         if (DIM > 64 && N * (c + 1) <= DIM / 16) return N * c + i;

@@ -126,7 +126,8 @@ __device__ __forceinline__ Parts partial_results(const AttentionParams& p, uint3
     return Parts(global_pointer<float>(p.partials), num_items * p.partitions);
 }
 
-// Stores what a query's keys, or those of a partition, give for dims `i..i + 4` of the block's heads.
+// Stores what the keys of a query, or of a partition, give for elements `i..i + 4` of the block's
+// heads.
 __device__ __forceinline__ void store_merged(const AttentionParams& p, const Split& split,
                                              const Row& out, uint32_t i, const Merged& all) {
     const uint32_t padded = padded_head(p), head = i / padded, dim = i - head * padded;
@@ -191,7 +192,8 @@ __device__ __forceinline__ void merge(const AttentionParams& p, const Split& spl
     if (alone) return;
     cluster_arrive();
     cluster_wait();
-    const uint32_t start = cluster_rank() * shared.slice, end = min(start + shared.slice, shared.size);
+    const uint32_t start = cluster_rank() * shared.slice;
+    const uint32_t end = min(start + shared.slice, shared.size);
     for (uint32_t i = start + 4 * threadIdx.x; i < end; i += step) {
         const Merged all = shared.blocks.merge(used_blocks, i / padded,
                                                shared.blocks.values + i - start, shared.slice);

@@ -1,9 +1,9 @@
 // Attention of many queries of a sequence on tensor cores, with a running softmax.
 //
 // The queries of a KV head are packed: row r of a sequence is head r % group of token r / group. A
-// block computes `ROWS` packed rows, 16 by each warp, and walks over tiles of `KEYS` keys that start
-// at fixed positions, so that the bits of a row depend on its own keys alone. Keys and values
-// come from the cache's blocks by asynchronous copies, several tiles ahead.
+// block computes `ROWS` packed rows, 16 by each warp, and walks over tiles of `KEYS` keys that
+// start at fixed positions, so that the bits of a row depend on its own keys alone. Keys and values
+// come from the cache's blocks by asynchronous copies, ahead of their use.
 #pragma once
 
 #include "attention.cuh"

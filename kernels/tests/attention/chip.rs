@@ -64,8 +64,8 @@ impl Chip {
     }
 
     fn launch<'a>(&'a self, kernel: &'a Kernel) -> Launch<'a> {
-        let in_module = |name: &&str| kernel.name.starts_with(*name);
-        let index = MODULES.iter().position(|name| in_module(&name)).unwrap_or(0);
+        // What merges partitions lies beside the kernels for decode.
+        let index = MODULES.iter().position(|name| kernel.name.starts_with(name)).unwrap_or(0);
         let load = || Loaded::new(module(self.is_hopper, index), &self.memory).unwrap();
         Launch {
             module: self.modules[index].get_or_init(load),
