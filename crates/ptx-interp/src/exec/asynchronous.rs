@@ -197,9 +197,13 @@ impl Asynchronous {
         let object = self.mbarrier(flight.mbarrier)?;
         object.arriving.resize(object.arriving.len().max(agent + 1), 0);
         object.arriving[agent] = stamp;
-        self.change(flight.mbarrier, |state| match flight.signal {
+        let signalled = self.change(flight.mbarrier, |state| match flight.signal {
             Signal::CompleteBytes(bytes) => state.complete_bytes(bytes),
             Signal::Arrive => state.arrive(1).map(|_| ()),
+        });
+        signalled.map_err(|fault| match flight.copies.first() {
+            Some(copy) => fault.at_line(copy.line),
+            None => fault,
         })
     }
 

@@ -14,6 +14,9 @@ use crate::{Fault, FaultKind, Stats};
 /// may wait for them in a loop.
 const TURN: u64 = 4096;
 
+/// Fragments that the report of a deadlock describes.
+const MAX_REPORTED: usize = 8;
+
 /// The blocks of one cluster. Without clusters, a cluster of one block.
 pub(crate) struct Cluster<'e> {
     env: &'e Env<'e>,
@@ -231,10 +234,17 @@ impl<'e> Cluster<'e> {
     fn deadlock(&mut self) -> Fault {
         let mut kind = FaultKind::Deadlock;
         let (mut message, mut place) = ("nothing can go on:".to_owned(), None);
-        for (block, warp, fragment) in self.fragments() {
+        let mut fragments = self.fragments();
+        // Those that wait for an mbarrier come first: others wait for their lanes.
+        let polls = |(_, _, fragment): &(usize, usize, Fragment)| fragment.state == State::Polling;
+        fragments.sort_by_key(|fragment| !polls(fragment));
+        let anyone_polls = fragments.first().is_some_and(polls);
+        for (block, warp, fragment) in fragments.iter().copied().take(MAX_REPORTED) {
             let line = self.env.code.instructions[fragment.pc as usize].line;
             let what = self.reason(block, warp, fragment).unwrap_or_else(|| {
-                kind = FaultKind::DivergentSync;
+                if !anyone_polls {
+                    kind = FaultKind::DivergentSync;
+                }
                 "lanes that are elsewhere or not converged".to_owned()
             });
             let index = self.blocks[block].state.index;
@@ -243,6 +253,9 @@ impl<'e> Cluster<'e> {
             message += &format!(
                 " block {index:?} warp {warp} lanes {mask:#010x} wait in line {line} for {what};"
             );
+        }
+        if let Some(more) = fragments.len().checked_sub(MAX_REPORTED).filter(|more| *more > 0) {
+            message += &format!(" and {more} more");
         }
         let fault = Fault::new(kind, message.trim_end_matches(';'));
         match place {
