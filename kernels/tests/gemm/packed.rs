@@ -79,7 +79,7 @@ fn multiply(device: &Device, kernel: &Kernel, case: Case, split: Split, out: Pla
 
 fn case(tokens: usize, rows: usize, cols: usize, epilogue: u32) -> Case {
     let layout = Layout::Packed { gate_up: epilogue == EPILOGUE_SILU_MUL };
-    Case { tokens, rows, cols, epilogue, bias: rows % 32 == 0, dtypes: [BF16; 3], layout }
+    Case { tokens, rows, cols, epilogue, bias: rows.is_multiple_of(32), dtypes: [BF16; 3], layout }
 }
 
 fn device(seed: u64) -> Device {

@@ -11,7 +11,7 @@ const TILE: usize = 128;
 const STAGES: usize = 3;
 
 fn multiply(device: &Device, kernel: &str, tile: usize, case: Case, out: Placing) {
-    let x = Placing { offset: 8, gap: if case.cols % 16 == 0 { 8 } else { 0 } };
+    let x = Placing { offset: 8, gap: if case.cols.is_multiple_of(16) { 8 } else { 0 } };
     let product = Product::new(device, case, out, x);
     let grid = [case.units().div_ceil(TILE / 16) as u32, case.tokens.div_ceil(tile) as u32];
     let params = product.params();
@@ -22,7 +22,7 @@ fn multiply(device: &Device, kernel: &str, tile: usize, case: Case, out: Placing
 }
 
 fn case(tokens: usize, rows: usize, cols: usize, epilogue: u32, dtype: u32) -> Case {
-    let bias = (rows + cols) % 3 == 0;
+    let bias = (rows + cols).is_multiple_of(3);
     let layout = Layout::RowMajor;
     Case { tokens, rows, cols, epilogue, bias, dtypes: [dtype; 3], layout }
 }

@@ -22,11 +22,15 @@ const BARRIER_BYTES: u32 = 16;
 /// Sizes of clusters to look at.
 const CLUSTERS: [u32; 4] = [1, 2, 4, 8];
 
-/// Picoseconds: of a slot in itself, of its products of one row and token, of a byte that comes out
-/// of the cache, of finishing a chunk and each of its outputs, of adding up a cluster's sums.
-const SLOT: u64 = 100_000;
-const PRODUCT: u64 = 32;
-const BYTE: u64 = 20;
+/// Picoseconds, fitted to an H200: of a slot in itself, of one of its products of a row and a
+/// token, of a byte that comes out of the cache (of a weight, when others read it too, more), from
+/// the moment that a slot is free until it is full, of finishing a chunk and each of its outputs,
+/// and of adding up a cluster's sums.
+const SLOT: u64 = 30_000;
+const PRODUCT: u64 = 36;
+const BYTE: u64 = 16;
+const SHARED_BYTE: u64 = 28;
+const REFILL: u64 = 2_300_000;
 const FINISH: u64 = 1_000_000;
 const OUTPUT: u64 = 70;
 const MERGE: u64 = 2_000_000;
@@ -164,7 +168,7 @@ impl Split {
             })
         });
         let splits = ways.filter_map(|(kernel, way)| Self::new(kernel, product, chip, way));
-        splits.filter(|split| split.fits(chip)).min_by_key(|split| split.cost(groups))
+        splits.filter(|split| split.fits(chip)).min_by_key(|split| split.cost(groups, chip))
     }
 
     /// Whether the ring has two slots, and room for the sums that a cluster exchanges through it.
@@ -176,26 +180,30 @@ impl Split {
         stages >= 2 && (self.cluster == 1 || sums <= ring)
     }
 
-    /// Roughly how long it takes, in picoseconds. The constants were fitted to an H200.
-    fn cost(&self, groups: u32) -> u64 {
-        let cut = groups.div_ceil(self.cluster);
+    /// Roughly how long it takes, in picoseconds.
+    fn cost(&self, groups: u32, chip: Chip) -> u64 {
+        let cut = u64::from(groups.div_ceil(self.cluster));
+        let refill = REFILL / u64::from(self.kernel.stages(self.height, chip.max_shared_bytes));
         // The first cluster has the tallest chunks.
         let mine = (0..self.row_chunks * self.token_tiles).step_by(self.workers as usize);
-        let short = |chunk| chunk / self.token_tiles >= self.tall;
-        let height = |chunk| self.height - if short(chunk) { self.step } else { 0 };
-        let time: u64 = mine.map(|chunk| self.chunk_cost(height(chunk), cut)).sum();
-        time + if self.cluster > 1 { MERGE } else { 0 }
+        let chunks = mine.map(|chunk| {
+            let short = chunk / self.token_tiles >= self.tall;
+            self.chunk_cost(self.height - if short { self.step } else { 0 }, cut, refill)
+        });
+        chunks.sum::<u64>() + if self.cluster > 1 { MERGE } else { 0 }
     }
 
-    /// The same, of a chunk and `groups` slots: products, or what has to come out of the cache.
-    fn chunk_cost(&self, height: u32, groups: u32) -> u64 {
-        let tokens = self.kernel.tokens();
+    /// The same, of a chunk of `groups` slots: what takes longest of products, bytes and refilling.
+    fn chunk_cost(&self, height: u32, groups: u64, refill: u64) -> u64 {
+        let tokens = u64::from(self.kernel.tokens());
         // All warps take as long as the one with the most units.
         let rows = height.next_multiple_of(self.kernel.warps_m()) * UNIT_ROWS;
-        let outputs = u64::from(rows) * u64::from(tokens);
-        let bytes = u64::from(height * UNIT_ROWS + tokens) * u64::from(SLOT_ROW_BYTES);
-        let slot = SLOT + (outputs * PRODUCT).max(bytes * BYTE);
-        u64::from(groups) * slot + FINISH + outputs * OUTPUT
+        let outputs = u64::from(rows) * tokens;
+        let weight_byte = if self.token_tiles == 1 { BYTE } else { SHARED_BYTE };
+        let row_cost = u64::from(height * UNIT_ROWS) * weight_byte + tokens * BYTE;
+        let bytes = row_cost * u64::from(SLOT_ROW_BYTES);
+        let slot = SLOT + (outputs * PRODUCT).max(bytes).max(refill);
+        groups * slot + FINISH + outputs * OUTPUT
     }
 }
 
