@@ -52,7 +52,7 @@ fn prompts_chunks_single_tokens_and_padding_in_one_batch() {
 #[test]
 fn every_head_size_and_type() {
     on_each_chip(|chip| {
-        for head_dim in [8, 64, 80, 128, 136, 256] {
+        for head_dim in [8, 80, 128, 256] {
             for dtype in [BF16, F16] {
                 let sequences = &[(3, 20), (20, 20)];
                 let case = Case { head_dim, sequences, decode: false, ..CASE };
@@ -66,8 +66,9 @@ fn every_head_size_and_type() {
 #[test]
 fn every_ratio_of_heads() {
     on_each_chip(|chip| {
-        for group in [1, 3, 7, 8, 9, 17] {
-            check(chip, Case { group, head_dim: 16, ..CASE_OF_MANY }, &format!("{group} heads"));
+        for group in [1, 3, 8, 17] {
+            let case = Case { group, head_dim: 16, num_kv_heads: 1, ..CASE_OF_MANY };
+            check(chip, case, &format!("{group} heads"));
         }
     });
 }

@@ -37,8 +37,8 @@ impl Heads {
     /// A kernel of `attention_decode.cu`.
     pub(super) const fn on_tensor_cores(kernel: &'static str, head_dim: u32) -> Self {
         let resident_warps = match head_dim {
-            ..=64 => 16,
-            ..=128 => 12,
+            0..=64 => 16,
+            65..=128 => 12,
             _ => 8,
         };
         let warps = [2, if resident_warps < 12 { resident_warps } else { 12 }];
