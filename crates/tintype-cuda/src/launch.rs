@@ -8,10 +8,13 @@ mod gemm;
 mod matvec;
 mod rows;
 
-use crate::weights::WeightUpload;
+use std::ops::Range;
+
 use bytemuck::NoUninit;
 use tintype_kernels::params::{BF16, F16, F32, I32, View};
 use tintype_ops::{Buffer, DType, Op, Result, Tensor, Weight, WeightSource};
+
+use crate::weights::WeightUpload;
 
 /// One kernel launch.
 #[derive(Clone, Debug, PartialEq)]
@@ -153,12 +156,16 @@ pub(crate) const fn dtype_tag(dtype: DType) -> u32 {
 }
 
 /// The layout in which a weight is read fastest.
-pub(crate) fn layout(_chip: Chip, _source: &WeightSource) -> Layout {
-    Layout::RowMajor
+pub(crate) fn layout(chip: Chip, source: &WeightSource) -> Layout {
+    match WeightUpload::can_pack(source) {
+        true => matvec::layout(chip, source.rows(), source.cols(), source.dtype(), source.role()),
+        false => Layout::RowMajor,
+    }
 }
 
-/// Packs `rows` of a weight, which lie row-major at `piece`.
-pub(crate) fn pack(upload: &WeightUpload, rows: std::ops::Range<u32>, piece: u64) -> Launch {
-    let params = [upload.address(), piece, u64::from(rows.start)];
-    Launch::new("pack_u16", [rows.len() as u32, 1, 1], [32, 1, 1], &params)
+/// Packs `rows` of a weight, which lie row-major at `piece`; `None` where it is not packed.
+pub(crate) fn pack(upload: &WeightUpload, rows: Range<u32>, piece: u64) -> Option<Launch> {
+    let Layout::Packed { gate_up } = upload.layout() else { return None };
+    let size = [upload.source().rows(), upload.source().cols()];
+    Some(matvec::pack([upload.address(), piece], size, gate_up, rows))
 }

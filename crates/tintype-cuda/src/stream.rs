@@ -16,7 +16,7 @@ use crate::device::{DeviceSummary, OpenDevice};
 use crate::driver::{Context, Queue};
 use crate::graph::{CudaGraph, CudaGraphExec, StreamId};
 use crate::kernels::Kernels;
-use crate::launch::{Launch, Layout, Placement, layout};
+use crate::launch::{Launch, Placement, layout};
 use crate::launcher::{Launcher, num_launches};
 use crate::loader::Loader;
 use crate::memory::Memory;
@@ -117,11 +117,6 @@ impl CudaStream {
         Err(Error::Device(what.into()))
     }
 
-    fn layout_of(&self, source: &WeightSource) -> Layout {
-        let best = layout(self.memory.chip(), source);
-        if WeightUpload::can_pack(source) { best } else { Layout::RowMajor }
-    }
-
     fn loader(&mut self) -> Result<&mut Loader> {
         Ok(match &mut self.loader {
             Some(loader) => loader,
@@ -180,7 +175,7 @@ impl Stream for CudaStream {
     fn load_weight(&mut self, source: WeightSource) -> Result<Weight> {
         self.enter()?;
         let (rows, cols, dtype) = (source.rows(), source.cols(), source.dtype());
-        let layout = self.layout_of(&source);
+        let layout = layout(self.memory.chip(), &source);
         let (weight, address) = self.memory.alloc_weight(rows, cols, dtype, layout)?;
         self.loader()?.load(WeightUpload::new(source, address, layout))?;
         Ok(weight)

@@ -22,8 +22,8 @@ pub(crate) struct WeightUpload {
 pub(crate) struct Chunk {
     /// Bytes of the stacked row-major matrix.
     pub(crate) bytes: Range<usize>,
-    /// The rows that they are, where these are packed; then they are whole.
-    pub(crate) packed_rows: Option<Range<u32>>,
+    /// The rows that begin in them. Chunks of a packed weight are these rows and nothing else.
+    pub(crate) rows: Range<u32>,
 }
 
 impl WeightUpload {
@@ -61,10 +61,8 @@ impl WeightUpload {
     pub(crate) fn chunk(&self, index: usize) -> Chunk {
         let stride = self.stride();
         let bytes = index * stride..self.total_bytes().min((index + 1) * stride);
-        let row = |byte: usize| (byte / row_bytes(&self.source)) as u32;
-        let is_packed = self.layout != Layout::RowMajor;
-        let packed_rows = is_packed.then(|| row(bytes.start)..row(bytes.end));
-        Chunk { bytes, packed_rows }
+        let row = |byte: usize| byte.div_ceil(row_bytes(&self.source)) as u32;
+        Chunk { rows: row(bytes.start)..row(bytes.end), bytes }
     }
 
     /// Copies the chunk's bytes, row-major, to `to`, which has their size.
@@ -147,7 +145,7 @@ mod tests {
 
     fn packed_rows(pieces: &[u32], cols: u32) -> Vec<Range<u32>> {
         let upload = upload(pieces, cols, Layout::Packed { gate_up: false });
-        chunks(&upload).into_iter().map(|chunk| chunk.packed_rows.unwrap()).collect()
+        chunks(&upload).into_iter().map(|chunk| chunk.rows).collect()
     }
 
     #[test]
@@ -157,7 +155,6 @@ mod tests {
         let lens: Vec<_> = chunks.iter().map(|chunk| chunk.bytes.len()).collect();
         let rest = 8_000_000 - 3 * CHUNK_BYTES;
         assert_eq!(lens, [CHUNK_BYTES, CHUNK_BYTES, CHUNK_BYTES, rest]);
-        assert!(chunks.iter().all(|chunk| chunk.packed_rows.is_none()));
     }
 
     #[test]

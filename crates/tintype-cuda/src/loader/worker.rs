@@ -81,7 +81,8 @@ impl<'a> Slot<'a> {
         shared: &Shared,
     ) -> Result<()> {
         let width = chunk.bytes.len();
-        let device = match chunk.packed_rows {
+        let packing = pack(upload, chunk.rows.clone(), self.strip);
+        let device = match packing {
             Some(_) => self.strip,
             None => upload.address() + chunk.bytes.start as u64,
         };
@@ -90,8 +91,7 @@ impl<'a> Slot<'a> {
         // stream reads only behind the slot's event, or the slot's own strip, whose last reader is
         // in front in the same queue. The host bytes are next written behind the slot's event.
         unsafe { self.pinned.upload(&part, queue) }?;
-        if let Some(rows) = &chunk.packed_rows {
-            let launch = pack(upload, rows.clone(), self.strip);
+        if let Some(launch) = packing {
             // SAFETY: the kernel reads the strip, which this queue has just written, and writes
             // the elements of these rows in the weight, which no other chunk has.
             unsafe { shared.kernels.launch(queue, &launch) }?;

@@ -72,6 +72,28 @@ fn large_weights_arrive_whole_and_in_their_places() {
     }
 }
 
+/// In bf16 and of these sizes a table is packed, by a launch for each chunk.
+#[test]
+fn packed_weights_arrive_whole_and_in_their_places() {
+    let driver = Driver::get();
+    let mut stream = driver.stream();
+    let (rows, cols) = (16 * 1000, 128);
+    let bits = |place: u32| ((place % 251) as f32).to_bits() >> 16;
+    let elements: Vec<u16> = (0..rows * cols).map(|place| bits(place) as u16).collect();
+    let bytes = SharedBytes::new(bytemuck::cast_slice(&elements).to_vec());
+    let pieces = vec![WeightPiece { rows, bytes }];
+    let source = WeightSource::new(pieces, cols, DType::Bf16, WeightRole::Plain).unwrap();
+    let table = stream.load_weight(source).unwrap();
+    let ids: Vec<i32> = (0..64).map(|step| step * 253).collect();
+    let out = tensor::<u16>(&mut stream, (64, cols, DType::Bf16), &[]);
+    let ids_tensor = tensor(&mut stream, (64, 1, DType::I32), &ids);
+    stream.enqueue(Op::Embed { out, ids: ids_tensor, table }).unwrap();
+    let row = |&row: &i32| &elements[row as usize * cols as usize..][..cols as usize];
+    assert_eq!(read::<u16>(&mut stream, out), ids.iter().map(row).collect::<Vec<_>>().concat());
+    // Two chunks, and the lookup.
+    assert_eq!((stream.counters().num_launches, stream.counters().num_kernels), (3, 2));
+}
+
 #[test]
 fn a_graph_captured_while_weights_load_waits_for_them_when_it_is_replayed() {
     let driver = Driver::get();
