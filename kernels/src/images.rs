@@ -76,6 +76,9 @@ images! {
     pack [] {
         pack(PackParams)
     }
+    probe [] {
+        read_probe(ReadProbeParams)
+    }
     qkv [] {
         rope_kv(RopeKvParams)
     }
@@ -181,6 +184,9 @@ images! {
     }
     pack [] {
         pack(PackParams)
+    }
+    probe [] {
+        read_probe(ReadProbeParams)
     }
     qkv [] {
         rope_kv(RopeKvParams)
