@@ -160,7 +160,7 @@ mod tests {
     #[test]
     fn packed_chunks_are_whole_tiles_where_these_fit() {
         assert_eq!(packed_rows(&[64, 32], 14_336), [0..64, 64..96]);
-        assert_eq!(packed_rows(&[16], 64), [0..16]);
+        assert_eq!(packed_rows(&[48], 32_768), [0..32, 32..48]);
     }
 
     #[test]

@@ -1,7 +1,5 @@
 //! A driver that lacks a function. A process of its own, since a driver that is loaded stays.
 
-#![expect(clippy::unwrap_used, reason = "a test that cannot unwrap says less, not more")]
-
 use cuda::FakeDriver;
 use tintype_cuda::{CudaStream, OpenError, Version};
 
