@@ -94,10 +94,10 @@ images! {
 images! {
     /// For compute capability 9.0.
     SM_90A = "sm_90a":
-    attention_any [] {
+    attention_any ["sm_90a"] {
         attention_any(AttentionParams)
     }
-    attention_decode [] {
+    attention_decode ["sm_90a"] {
         attention_combine(AttentionParams)
         attention_decode_128_bf16(AttentionParams)
         attention_decode_128_f16(AttentionParams)
@@ -106,7 +106,7 @@ images! {
         attention_decode_64_bf16(AttentionParams)
         attention_decode_64_f16(AttentionParams)
     }
-    attention_prefill [] {
+    attention_prefill ["sm_90a"] {
         attention_prefill_128_bf16(AttentionParams)
         attention_prefill_128_f16(AttentionParams)
         attention_prefill_256_bf16(AttentionParams)
@@ -114,18 +114,18 @@ images! {
         attention_prefill_64_bf16(AttentionParams)
         attention_prefill_64_f16(AttentionParams)
     }
-    elementwise [] {
+    elementwise ["sm_90a"] {
         add(AddParams)
         silu_mul(SiluMulParams)
     }
-    embed_gather [] {
+    embed_gather ["sm_90a"] {
         embed(EmbedParams)
         gather(GatherParams)
     }
-    gemm_any [] {
+    gemm_any ["sm_90a"] {
         gemm_any(GemmAnyParams)
     }
-    gemm_packed_bf16 [] {
+    gemm_packed_bf16 ["sm_90a"] {
         gemm_packed_n128_bf16(GemmPackedParams)
         gemm_packed_n192_bf16(GemmPackedParams)
         gemm_packed_n256_bf16(GemmPackedParams)
@@ -133,7 +133,7 @@ images! {
         gemm_packed_n64_bf16(GemmPackedParams)
         gemm_packed_n96_bf16(GemmPackedParams)
     }
-    gemm_packed_f16 [] {
+    gemm_packed_f16 ["sm_90a"] {
         gemm_packed_n128_f16(GemmPackedParams)
         gemm_packed_n192_f16(GemmPackedParams)
         gemm_packed_n256_f16(GemmPackedParams)
@@ -141,13 +141,13 @@ images! {
         gemm_packed_n64_f16(GemmPackedParams)
         gemm_packed_n96_f16(GemmPackedParams)
     }
-    gemm_rows [] {
+    gemm_rows ["sm_90a"] {
         gemm_rows_n128_bf16(GemmParams)
         gemm_rows_n128_f16(GemmParams)
         gemm_rows_n64_bf16(GemmParams)
         gemm_rows_n64_f16(GemmParams)
     }
-    matvec [] {
+    matvec ["sm_90a"] {
         matvec_bf16_n1(MatvecParams)
         matvec_bf16_n16(MatvecParams)
         matvec_f16_n1(MatvecParams)
@@ -157,7 +157,7 @@ images! {
         matvec_packed_any_bf16(MatvecParams)
         matvec_packed_any_f16(MatvecParams)
     }
-    matvec_packed [] {
+    matvec_packed ["sm_90a"] {
         matvec_packed_bf16_n16_g4(MatvecPackedParams)
         matvec_packed_bf16_n8_g4(MatvecPackedParams)
         matvec_packed_bf16_n8_g8(MatvecPackedParams)
@@ -165,7 +165,7 @@ images! {
         matvec_packed_f16_n8_g4(MatvecPackedParams)
         matvec_packed_f16_n8_g8(MatvecPackedParams)
     }
-    moe [] {
+    moe ["sm_90a"] {
         moe_combine(MoeCombineParams)
         moe_down_bf16(ExpertsParams)
         moe_down_f16(ExpertsParams)
@@ -178,24 +178,24 @@ images! {
         moe_parts_f32(ExpertsParams)
         moe_route(MoeRouteParams)
     }
-    norm [] {
+    norm ["sm_90a"] {
         head_norm(NormParams)
         rms_norm(NormParams)
     }
-    pack [] {
+    pack ["sm_90a"] {
         pack(PackParams)
     }
-    probe [] {
+    probe ["sm_90a"] {
         read_probe(ReadProbeParams)
     }
-    qkv [] {
+    qkv ["sm_90a"] {
         rope_kv(RopeKvParams)
     }
-    rope_kv [] {
+    rope_kv ["sm_90a"] {
         rope(RopeParams)
         write_kv(WriteKvParams)
     }
-    sample [] {
+    sample ["sm_90a"] {
         sample(SampleParams)
     }
 }
