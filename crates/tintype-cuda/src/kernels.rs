@@ -144,12 +144,15 @@ fn load(
     image: &Image,
 ) -> std::result::Result<Module, OpenError> {
     context.bind()?;
-    let module = match image.cubin(chip.compute_capability) {
+    if let Some(cubin) = image.cubin(chip.compute_capability) {
         // SAFETY: the assembler wrote it, and it was embedded whole.
-        Some(cubin) => unsafe { Module::load_cubin(context, cubin) },
-        None => Module::compile(context, image.ptx),
-    };
-    module.map_err(OpenError::loading(image.name))
+        match unsafe { Module::load_cubin(context, cubin) } {
+            // A driver that does not take the machine code may still take what it came from.
+            Err(error) if error.source.is_other_machine() => {}
+            outcome => return outcome.map_err(OpenError::loading(image.name)),
+        }
+    }
+    Module::compile(context, image.ptx).map_err(OpenError::loading(image.name))
 }
 
 /// A launch as the driver takes it.

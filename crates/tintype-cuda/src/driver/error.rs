@@ -26,6 +26,11 @@ impl DriverError {
         self.code == CUresult::CUDA_ERROR_OUT_OF_MEMORY
     }
 
+    /// Whether an image has no code for the device.
+    pub(crate) fn is_other_machine(&self) -> bool {
+        self.code == CUresult::CUDA_ERROR_NO_BINARY_FOR_GPU
+    }
+
     /// Whether the device can do nothing more in this process.
     pub(crate) fn is_fault(&self) -> bool {
         is_fault(self.code)
