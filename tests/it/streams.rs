@@ -9,11 +9,16 @@ use tintype_ops::{ReadProbe, Stream};
 
 /// A stream that a test can open for itself.
 pub(crate) trait TestStream: Stream + ReadProbe + Sized {
+    /// Whether activations of 16-bit weights are rounded to 16 bits too.
+    const ROUNDS_ACTIVATIONS: bool;
+
     /// A stream that nothing else uses.
     fn open() -> Self;
 }
 
 impl TestStream for CpuStream {
+    const ROUNDS_ACTIVATIONS: bool = false;
+
     fn open() -> Self {
         Self::new(Some(2)).unwrap()
     }
@@ -22,6 +27,8 @@ impl TestStream for CpuStream {
 /// On the fake driver, or on this machine's GPU with `TINTYPE_TEST_DEVICE=gpu`: one process has
 /// one driver.
 impl TestStream for CudaStream {
+    const ROUNDS_ACTIVATIONS: bool = true;
+
     fn open() -> Self {
         LazyLock::force(&FAKE_DRIVER);
         Self::open(0).unwrap()

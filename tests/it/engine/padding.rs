@@ -1,6 +1,7 @@
 //! Padding: real rows have the same bits whatever stands beside them, and no foreign slot of the
 //! KV cache is written.
 
+use tintype_cpu::CpuStream;
 use tintype_runner::{Completion, SamplingParams};
 
 use super::*;
@@ -23,10 +24,22 @@ fn all_logprobs(prompt_ids: Vec<u32>, max_tokens: usize) -> Request {
 }
 
 fn a_padded_batch_has_the_bits_of_a_full_one<S: TestStream>() {
+    full_and_padded::<S>(1, 20);
+}
+
+/// Where other sequences share a step, a prompt is cut elsewhere. On the CPU that changes no bit
+/// either; tensor cores take the tokens of a piece together.
+#[test]
+fn on_the_cpu_it_has_them_wherever_prompts_are_cut() {
+    full_and_padded::<CpuStream>(14, 6);
+}
+
+/// Eight sequences together, then fewer at a time.
+fn full_and_padded<S: TestStream>(max_prompt_len: usize, output_len: usize) {
     for (name, _) in crate::model::FIXTURES {
         let mut engine = engine::<S>(name, &always_eight());
-        let requests: Vec<_> =
-            prompts(8, 14).into_iter().map(|prompt| all_logprobs(prompt, 6)).collect();
+        let prompts = prompts(8, max_prompt_len).into_iter();
+        let requests: Vec<_> = prompts.map(|prompt| all_logprobs(prompt, output_len)).collect();
         let full = engine.generate(requests.clone()).unwrap();
         for size in [1, 3, 5] {
             let some: Vec<Completion> = requests
