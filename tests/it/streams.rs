@@ -14,6 +14,12 @@ pub(crate) trait TestStream: Stream + ReadProbe + Sized {
 
     /// A stream that nothing else uses.
     fn open() -> Self;
+
+    /// How much of something a test does: `few` where an interpreter runs the kernels.
+    fn size(full: usize, few: usize) -> usize {
+        let _ = few;
+        full
+    }
 }
 
 impl TestStream for CpuStream {
@@ -32,6 +38,10 @@ impl TestStream for CudaStream {
     fn open() -> Self {
         LazyLock::force(&FAKE_DRIVER);
         Self::open(0).unwrap()
+    }
+
+    fn size(full: usize, few: usize) -> usize {
+        if FAKE_DRIVER.is_some() { few } else { full }
     }
 }
 

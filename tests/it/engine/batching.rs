@@ -13,9 +13,11 @@ on_each_stream! {
     the_longest_length_ends_a_sequence,
 }
 
-fn requests(num_requests: usize) -> Vec<Request> {
-    let lengths = (0..num_requests).map(|i| 4 + i * 5 % 23);
-    prompts(num_requests, 20).into_iter().zip(lengths).map(|(p, len)| greedy(p, len)).collect()
+fn requests<S: TestStream>(num_requests: usize) -> Vec<Request> {
+    let num_requests = S::size(num_requests, num_requests.min(8));
+    let lengths = (0..num_requests).map(|i| 4 + i * 5 % S::size(23, 6));
+    let prompts = prompts(num_requests, S::size(20, 9)).into_iter();
+    prompts.zip(lengths).map(|(p, len)| greedy(p, len)).collect()
 }
 
 /// What comes of each request when it has the engine to itself.
@@ -26,7 +28,7 @@ fn one_by_one<S: TestStream>(requests: &[Request]) -> Vec<Completion> {
 }
 
 fn a_batch_gives_what_its_requests_give_alone<S: TestStream>() {
-    let requests = requests(20);
+    let requests = requests::<S>(20);
     let expected = one_by_one::<S>(&requests);
     let found = engine::<S>(LLAMA, &config("{}")).generate(requests).unwrap();
     let compared = assert_same(&found, &expected, "as a batch");
@@ -34,7 +36,7 @@ fn a_batch_gives_what_its_requests_give_alone<S: TestStream>() {
 }
 
 fn requests_that_join_on_the_way_change_nothing<S: TestStream>() {
-    let requests = requests(12);
+    let requests = requests::<S>(12);
     let expected = one_by_one::<S>(&requests);
     let mut engine = engine::<S>(LLAMA, &config("{}"));
     let mut found = vec![Vec::new(); requests.len()];
@@ -57,8 +59,9 @@ fn requests_that_join_on_the_way_change_nothing<S: TestStream>() {
 }
 
 fn a_prompt_in_chunks_gives_what_it_gives_whole<S: TestStream>() {
-    let prompts = vec![prompts(1, 1)[0].repeat(150), prompts(40, 40)[17].clone()];
-    let requests: Vec<_> = prompts.into_iter().map(|prompt| greedy(prompt, 10)).collect();
+    let prompts = vec![prompts(1, 1)[0].repeat(S::size(150, 50)), prompts(40, 40)[17].clone()];
+    let requests: Vec<_> =
+        prompts.into_iter().map(|prompt| greedy(prompt, S::size(10, 3))).collect();
     let whole = EngineConfig { max_num_batched_tokens: 512, ..eager_config() };
     let expected = engine::<S>(LLAMA, &whole).generate(requests.clone()).unwrap();
     for max_num_batched_tokens in [8, 17, 64] {
@@ -71,11 +74,12 @@ fn a_prompt_in_chunks_gives_what_it_gives_whole<S: TestStream>() {
 }
 
 fn preemption_changes_nothing<S: TestStream>() {
-    let requests = requests(8);
+    let requests = requests::<S>(8);
     let expected = one_by_one::<S>(&requests);
     for config in [eager_config(), config("{}")] {
-        let config = EngineConfig { block_size: 4, max_model_len: Some(48), ..config };
-        let options = EngineOptions { num_kv_blocks: Some(14), ..EngineOptions::default() };
+        let config = EngineConfig { block_size: 4, max_model_len: Some(S::size(48, 24)), ..config };
+        let num_kv_blocks = Some(S::size(14, 7));
+        let options = EngineOptions { num_kv_blocks, ..EngineOptions::default() };
         let mut engine = try_engine::<S>(LLAMA, &config, options).unwrap();
         let found = engine.generate(requests.clone()).unwrap();
         assert_same(&found, &expected, "with preemption");
@@ -87,7 +91,7 @@ fn preemption_changes_nothing<S: TestStream>() {
 }
 
 fn an_aborted_request_leaves_the_others_alone<S: TestStream>() {
-    let requests = requests(6);
+    let requests = requests::<S>(6);
     let expected = one_by_one::<S>(&requests);
     let mut engine = engine::<S>(LLAMA, &config("{}"));
     let ids: Vec<_> =

@@ -14,8 +14,9 @@ on_each_stream! {
     logprobs_are_of_the_raw_logits,
 }
 
-fn sampled(prompt_ids: Vec<u32>, seed: Option<u64>) -> Request {
-    let mut request = greedy(prompt_ids, 16);
+/// A request that draws `len` tokens.
+fn sampled(prompt_ids: Vec<u32>, len: usize, seed: Option<u64>) -> Request {
+    let mut request = greedy(prompt_ids, len);
     request.params = SamplingParams {
         temperature: 0.9,
         top_k: 50,
@@ -32,8 +33,11 @@ fn tokens(completions: &[Completion]) -> Vec<Vec<u32>> {
 }
 
 fn a_seed_gives_the_same_text_at_any_batch_composition<S: TestStream>() {
-    let requests: Vec<_> =
-        prompts(7, 12).into_iter().zip(100..).map(|(p, seed)| sampled(p, Some(seed))).collect();
+    let requests: Vec<_> = prompts(7, 12)
+        .into_iter()
+        .zip(100..)
+        .map(|(p, seed)| sampled(p, S::size(16, 6), Some(seed)))
+        .collect();
     let mut engine = engine::<S>(LLAMA, &config("{}"));
     let together = tokens(&engine.generate(requests.clone()).unwrap());
     for size in [1, 2, 5] {
@@ -42,14 +46,15 @@ fn a_seed_gives_the_same_text_at_any_batch_composition<S: TestStream>() {
             chunks.flat_map(|chunk| tokens(&engine.generate(chunk.to_vec()).unwrap())).collect();
         assert_eq!(apart, together, "in batches of {size}");
     }
-    let others = prompts(7, 12).into_iter().map(|prompt| sampled(prompt, Some(7))).collect();
+    let others =
+        prompts(7, 12).into_iter().map(|prompt| sampled(prompt, S::size(16, 6), Some(7))).collect();
     assert_ne!(tokens(&engine.generate(others).unwrap()), together);
 }
 
 fn without_a_seed_requests_differ_and_a_rerun_does_not<S: TestStream>() {
     let run = |seed| {
         let mut engine = engine::<S>(LLAMA, &EngineConfig { seed, ..config("{}") });
-        tokens(&engine.generate(vec![sampled(vec![5, 6, 7], None); 4]).unwrap())
+        tokens(&engine.generate(vec![sampled(vec![5, 6, 7], S::size(16, 8), None); 4]).unwrap())
     };
     let first = run(1);
     assert_eq!(first.iter().collect::<BTreeSet<_>>().len(), 4, "equal prompts drew alike");
@@ -60,7 +65,7 @@ fn without_a_seed_requests_differ_and_a_rerun_does_not<S: TestStream>() {
 fn one_of_one_token_is_greedy<S: TestStream>() {
     let mut engine = engine::<S>(LLAMA, &config("{}"));
     let expected = engine.generate(vec![greedy(vec![9, 8, 7], 8)]).unwrap();
-    let mut request = sampled(vec![9, 8, 7], Some(3));
+    let mut request = sampled(vec![9, 8, 7], 16, Some(3));
     request.params = SamplingParams { top_k: 1, max_tokens: Some(8), ..request.params };
     assert_eq!(tokens(&engine.generate(vec![request]).unwrap()), tokens(&expected));
 }

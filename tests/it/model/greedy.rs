@@ -15,8 +15,10 @@ fn greedy_tokens_agree_with_transformers<S: TestStream>() {
     for (name, _) in FIXTURES {
         let mut driver = Driver::<S>::open(name);
         let (mut checked, mut total) = (0, 0);
-        for expected in Expected::read(name) {
+        let prompts = Expected::read(name);
+        for expected in &prompts[..S::size(prompts.len(), 3)] {
             let clear = expected.margins.iter().take_while(|margin| **margin >= MIN_MARGIN).count();
+            let clear = clear.min(S::size(clear, 6));
             let ours = greedy(&mut driver, &expected.prompt, clear);
             assert_eq!(ours, expected.greedy[..clear], "{name}");
             (checked, total) = (checked + clear, total + expected.greedy.len());

@@ -60,7 +60,7 @@ fn a_prompt_gives_the_same_logits_however_it_is_cut<S: TestStream>() {
         let vocab_size = driver.model.config().vocab_size;
         let prompt = Expected::read(name).pop().unwrap().prompt;
         let whole = driver.restart().feed(&prompt);
-        for chunk_len in [1, 5, 16] {
+        for &chunk_len in &[5, 1, 16][..S::size(3, 1)] {
             driver.restart();
             let cut: Vec<f32> = prompt.chunks(chunk_len).flat_map(|c| driver.feed(c)).collect();
             let worst = worst::<S>(name, row_errors(&cut, &whole, vocab_size));
