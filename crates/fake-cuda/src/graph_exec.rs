@@ -62,7 +62,6 @@ impl Driver {
         let stream = self.streams.resolve(stream, caller)?;
         self.execs.get(exec)?;
         self.forbid_on_capturing_stream(stream)?;
-        self.forbid_in_capture(Unsafe("cuGraphUpload"), caller)?;
         self.admit_allocation()
     }
 

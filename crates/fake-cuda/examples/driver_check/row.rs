@@ -7,10 +7,8 @@ use crate::gpu::Gpu;
 pub(crate) enum Source {
     /// A GPU answered so.
     Seen,
-    /// The driver API's manual says so; no GPU was asked.
+    /// The driver API's manual says so, and a GPU answered so.
     Manual,
-    /// A choice of the fake driver, where the manual says nothing.
-    Choice,
 }
 
 impl Source {
@@ -18,8 +16,7 @@ impl Source {
     pub(crate) fn columns(self) -> (&'static str, &'static str) {
         match self {
             Source::Seen => ("H200, driver 580.159", "yes"),
-            Source::Manual => ("CUDA driver API documentation", "no"),
-            Source::Choice => ("choice", "no"),
+            Source::Manual => ("CUDA driver API documentation; H200, driver 580.159", "yes"),
         }
     }
 }

@@ -81,13 +81,12 @@ pub(crate) const ROWS: &[Row] = &[
     Row::seen(
         "CAP-10",
         "cuGraphUpload on another stream",
-        UNSAFE,
+        "0/0 nodes [0]",
         Shared(|gpu| {
             let exec = gpu.instantiate(gpu.captured(|| gpu.increment(gpu.stream, gpu.spare)));
             inside(gpu, |gpu, _| gpu.api.cuGraphUpload(exec, gpu.other))
         }),
-    )
-    .from(Source::Choice),
+    ),
     Row::seen(
         "CAP-11",
         "cuMemAlloc on another thread",
