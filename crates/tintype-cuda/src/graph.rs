@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use tintype_ops::{Error, Result};
 
-use crate::driver::{Graph, GraphExec, NodeKind};
+use crate::driver::{Context, DriverError, Graph, GraphExec, NodeKind};
 use crate::kernels::Kernels;
 
 /// Recorded kernel launches, not yet runnable.
@@ -31,6 +31,40 @@ impl std::fmt::Debug for CudaGraphExec {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let Self { num_ops, num_launches, .. } = self;
         write!(f, "CudaGraphExec({num_ops} ops, {num_launches} launches)")
+    }
+}
+
+/// How many graphs are made between two questions for the free memory. The driver takes memory for
+/// several graphs at a time, and while weights load the question takes it as long as a capture.
+const GRAPHS_PER_MEASUREMENT: u32 = 16;
+
+/// What graphs take, measured where nothing else is allocated between two of them.
+#[derive(Debug, Default)]
+pub(crate) struct GraphMemory {
+    /// Free bytes when last asked; `None` where something else was allocated since.
+    free_bytes: Option<u64>,
+    num_unmeasured: u32,
+}
+
+impl GraphMemory {
+    /// A graph is about to be made.
+    pub(crate) fn begin(&mut self, context: &Context) -> std::result::Result<(), DriverError> {
+        if self.free_bytes.is_none() {
+            self.free_bytes = Some(context.memory_info()?.free_bytes);
+            self.num_unmeasured = 0;
+        }
+        Ok(())
+    }
+
+    /// A graph was made: bytes that are gone since the last question, 0 where none is asked.
+    pub(crate) fn end(&mut self, context: &Context) -> std::result::Result<u64, DriverError> {
+        self.num_unmeasured += 1;
+        if self.num_unmeasured % GRAPHS_PER_MEASUREMENT != 1 {
+            return Ok(0);
+        }
+        let now = context.memory_info()?.free_bytes;
+        let before = self.free_bytes.replace(now).unwrap_or(now);
+        Ok(before.saturating_sub(now))
     }
 }
 

@@ -14,7 +14,7 @@ use crate::OpenError;
 use crate::capture::capture;
 use crate::device::{DeviceSummary, OpenDevice};
 use crate::driver::{Context, Queue};
-use crate::graph::{CudaGraph, CudaGraphExec, StreamId};
+use crate::graph::{CudaGraph, CudaGraphExec, GraphMemory, StreamId};
 use crate::kernels::Kernels;
 use crate::launch::{Launch, Placement, layout};
 use crate::launcher::{Launcher, num_launches};
@@ -54,6 +54,7 @@ pub struct CudaStream {
     id: StreamId,
     device: DeviceSummary,
     launches: Vec<Launch>,
+    graph_memory: GraphMemory,
 }
 
 impl CudaStream {
@@ -82,6 +83,7 @@ impl CudaStream {
             id: StreamId::default(),
             device: summary,
             launches: Vec::new(),
+            graph_memory: GraphMemory::default(),
         })
     }
 
@@ -169,6 +171,7 @@ impl Stream for CudaStream {
 
     fn alloc(&mut self, bytes: u64) -> Result<Buffer> {
         self.enter()?;
+        self.graph_memory = GraphMemory::default();
         self.memory.alloc(bytes, &self.queue)
     }
 
@@ -211,18 +214,18 @@ impl Stream for CudaStream {
     fn instantiate(&mut self, graph: CudaGraph) -> Result<CudaGraphExec> {
         self.enter()?;
         let CudaGraph { graph, num_ops, num_launches } = graph;
-        let before = self.context.memory_info()?.free_bytes;
+        self.graph_memory.begin(&self.context)?;
         let exec = graph.instantiate().map_err(|error| {
             Error::from(error).context(format!("a graph of {num_launches} launches"))
         })?;
-        let after = self.context.memory_info()?.free_bytes;
+        let size_bytes = self.graph_memory.end(&self.context)?;
         Ok(CudaGraphExec {
             exec,
             _kernels: Arc::clone(&self.kernels),
             stream: self.id.clone(),
             num_ops,
             num_launches,
-            size_bytes: before.saturating_sub(after),
+            size_bytes,
         })
     }
 
@@ -243,8 +246,8 @@ impl Stream for CudaStream {
         Ok(())
     }
 
-    /// `size_bytes` is what the device had less free memory after the graph was made than before:
-    /// the driver takes memory in large steps, so many graphs show 0 and some show all of a step.
+    /// `size_bytes` is what the device has less free memory since it was last asked, which is not
+    /// at every graph: many show 0, and some show what those before them took.
     fn graph_info(&self, exec: &CudaGraphExec) -> GraphInfo {
         let CudaGraphExec { num_ops, num_launches, size_bytes, .. } = *exec;
         GraphInfo { num_ops, num_launches, size_bytes }
