@@ -71,10 +71,14 @@ mod tests {
 
     #[test]
     fn artifacts_are_found_by_target() {
-        let report = r#"{"reason":"compiler-artifact","target":{"name":"cuda"},"filenames":["/t/libcuda.so","/t/libcuda.rlib"],"executable":null}
-{"reason":"build-finished","success":true}
-{"reason":"compiler-artifact","target":{"name":"it"},"filenames":["/t/it-1"],"executable":"/t/it-1"}"#;
-        let built = Built { artifacts: report.lines().filter_map(artifact).collect() };
+        let report = [
+            r#"{"reason":"compiler-artifact","target":{"name":"cuda"},"executable":null,
+               "filenames":["/t/libcuda.so","/t/libcuda.rlib"]}"#,
+            r#"{"reason":"build-finished","success":true}"#,
+            r#"{"reason":"compiler-artifact","target":{"name":"it"},"executable":"/t/it-1",
+               "filenames":["/t/it-1"]}"#,
+        ];
+        let built = Built { artifacts: report.into_iter().filter_map(artifact).collect() };
         assert_eq!(built.library("cuda"), Some(Path::new("/t/libcuda.so")));
         assert_eq!(built.executable("it"), Some(Path::new("/t/it-1")));
         assert_eq!((built.library("it"), built.executable("cuda")), (None, None));

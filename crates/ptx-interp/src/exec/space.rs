@@ -43,8 +43,8 @@ impl Space {
     }
 }
 
-/// The address of a byte in the shared memory of the block with that rank in the cluster. Ranks that
-/// no cluster has, as in lanes that do not take part, give an address that none has either.
+/// The address of a byte in the shared memory of the block with that rank in the cluster. Ranks
+/// that no cluster has, as in lanes that do not take part, give an address that none has either.
 pub(crate) fn shared_of(rank: u32, offset: u32) -> u32 {
     ((rank.min(254) + 1) << OFFSET_BITS) | (offset & ((1 << OFFSET_BITS) - 1))
 }

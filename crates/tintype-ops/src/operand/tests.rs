@@ -15,8 +15,11 @@ norm.weight=f32[1x8]@b9 eps=1e-5 silu_mul
 matmul out=f32[3x12]@b1 x=f32[3x8]@b2 weight=bf16[12x8]@w0 +=
 rope x=f32[3x32]@b1 positions=i32[3x1]@b2 table=f32[100x6]@b3 head_dim=8
 write_kv cache=kv f16[10x2x16x8]@b20,b21 k=f32[3x16]@b2 v=f32[3x16]@b3 slots=i32[3x1]@b4
-rope_kv qkv=f32[3x64]@b1 cache=kv f16[10x2x16x8]@b20,b21 positions=i32[3x1]@b2 table=f32[100x6]@b3 slots=i32[3x1]@b4
-rope_kv qkv=f32[3x64]@b1 cache=kv f16[10x2x16x8]@b20,b21 norms.q.weight=f32[1x8]@b9 norms.k.weight=f32[1x8]@b9 positions=i32[3x1]@b2 table=f32[100x6]@b3 slots=i32[3x1]@b4 eps=1e-5 eps=1e-5
+rope_kv qkv=f32[3x64]@b1 cache=kv f16[10x2x16x8]@b20,b21 positions=i32[3x1]@b2 \
+table=f32[100x6]@b3 slots=i32[3x1]@b4
+rope_kv qkv=f32[3x64]@b1 cache=kv f16[10x2x16x8]@b20,b21 norms.q.weight=f32[1x8]@b9 \
+norms.k.weight=f32[1x8]@b9 positions=i32[3x1]@b2 table=f32[100x6]@b3 slots=i32[3x1]@b4 \
+eps=1e-5 eps=1e-5
 attention out=f32[5x64]@b1 q=f32[5x64]@b2 cache=kv f16[10x2x16x8]@b20,b21 \
 meta.cu_seqlens=i32[3x1]@b30 meta.context_lens=i32[2x1]@b31 meta.block_tables=i32[2x4]@b32 \
 mixed scale=0.125 window=64

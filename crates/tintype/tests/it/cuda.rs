@@ -31,8 +31,10 @@ fn auto_takes_the_cpu_where_there_is_no_device_and_says_why() {
     assert!(run.stderr.contains("device: cpu (") && run.stderr.contains(why), "{}", run.stderr);
 }
 
-/// What a driver is like, and what must be said of it.
-const SITUATIONS: [(&[(&str, &str)], &str, &str); 5] = [
+/// What a driver is like, the reason that must be given, and the way out.
+type Situation = (&'static [(&'static str, &'static str)], &'static str, &'static str);
+
+const SITUATIONS: [Situation; 5] = [
     (&[("FAKE_CUDA_NO_DEVICE", "1")], "finds no device", "nvidia-smi"),
     (&[("FAKE_CUDA_INIT_ERROR", "34")], "does not start", "stub"),
     (&[("FAKE_CUDA_DRIVER_VERSION", "11040")], "the driver supports CUDA 11.4", "newer"),

@@ -165,8 +165,8 @@ fn paired_rows_are_covered_in_units_of_8() {
     assert_eq!(launch.grid, [2, 1, 1], "9 units of 8 + 8 rows, 8 in a block");
 }
 
-/// First unit of 16 rows, and units, of each chunk of rows of a packed launch, as the kernel derives
-/// them.
+/// First unit of 16 rows, and units, of each chunk of rows of a packed launch, as the kernel
+/// derives them.
 fn chunks(launch: &Launch) -> Vec<(u32, u32)> {
     let p: GemmPackedParams = params(launch);
     let chunk = |row: u32| {
