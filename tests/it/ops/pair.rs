@@ -1,5 +1,7 @@
 //! Two streams with the same contents, one of them the reference.
 
+use std::collections::BTreeMap;
+
 use half::{bf16, f16};
 use tintype_cpu::CpuStream;
 use tintype_ops::{
@@ -28,13 +30,16 @@ pub(super) struct Pair<S> {
     reference: CpuStream,
     tested: S,
     random: u64,
+    /// Of each op, the largest error so far.
+    worst: BTreeMap<&'static str, f64>,
     /// How the tensors that are made next lie.
     pub(super) rows: Rows,
 }
 
 impl<S: TestStream> Pair<S> {
     pub(super) fn new(rows: Rows) -> Self {
-        Self { reference: CpuStream::open(), tested: S::open(), random: 1, rows }
+        let (reference, tested) = (CpuStream::open(), S::open());
+        Self { reference, tested, random: 1, worst: BTreeMap::new(), rows }
     }
 
     /// SplitMix64.
@@ -142,6 +147,8 @@ impl<S: TestStream> Pair<S> {
                 worst = worst.max(error);
             }
         }
+        let so_far = self.worst.entry(op.name()).or_default();
+        *so_far = so_far.max(worst);
         worst
     }
 
@@ -172,6 +179,14 @@ impl<S: TestStream> Pair<S> {
         self.reference.download(&mut bytes[0], tensor).unwrap();
         self.tested.download(&mut bytes[1], tensor).unwrap();
         bytes
+    }
+}
+
+impl<S> Drop for Pair<S> {
+    fn drop(&mut self) {
+        for (op, worst) in &self.worst {
+            println!("{op}: worst relative error {worst:.1e}");
+        }
     }
 }
 
