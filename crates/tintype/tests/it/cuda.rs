@@ -86,7 +86,14 @@ fn a_driver_that_lacks_a_function_is_named_with_it() {
 
 #[test]
 fn a_model_that_does_not_fit_is_an_error_with_the_bytes() {
-    let mut args = PROMPT.to_vec();
-    args.extend(["--device", "cuda:0", "--model", "synthetic:llama-3.2-1b"]);
+    let args = [
+        "generate",
+        "--prompt-ids",
+        "1",
+        "--device",
+        "cuda:0",
+        "--model",
+        "synthetic:llama-3.2-1b",
+    ];
     tintype_on(&[], &args).fails(1, &["out of device memory", "bytes"]);
 }
