@@ -18,6 +18,7 @@
 #include "cluster.cuh"
 #include "gemm.cuh"
 #include "packed.cuh"
+#include "params/gemm_wgmma.cuh"
 #include "pdl.cuh"
 #include "wgmma.cuh"
 

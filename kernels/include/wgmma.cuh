@@ -83,7 +83,7 @@ __device__ __forceinline__ void wgmma(float (&sums)[TILES][4], const uint32_t (&
     WGMMA(T, TYPE, 24, "192", WGMMA_R0 ", " WGMMA_R1 ", " WGMMA_R2, "%96, %97, %98, %99", \
           "%100")
 #define WGMMA_256(T, TYPE)                                                                \
-    WGMMA(T, TYPE, 32, "256", WGMMA_R0 ", " WGMMA_R1 ", " WGMMA_R2 ", " WGMMA_R3,     \
+    WGMMA(T, TYPE, 32, "256", WGMMA_R0 ", " WGMMA_R1 ", " WGMMA_R2 ", " WGMMA_R3, \
           "%128, %129, %130, %131", "%132")
 
 WGMMA_128(__nv_bfloat16, "bf16")

@@ -44,28 +44,3 @@ static_assert(sizeof(GemmAnyParams) == 80, "twin of GemmAnyParams in src/params/
 
 // How a weight lies in memory; with PACKING_GATE_UP gate and up share units, see packed.cuh.
 enum Packing : uint32_t { PACKING_NONE = 0, PACKING_PLAIN = 1, PACKING_GATE_UP = 2 };
-
-// The same by the kernels whose warps multiply in groups of four. x is arranged, see
-// gemm_wgmma.cuh, and its stride is the tokens of a group of columns.
-struct GemmWgmmaParams {
-    GemmParams product;
-    uint32_t num_row_chunks;   // chunks that cover the rows
-    uint32_t num_token_tiles;  // tiles that cover the tokens
-    uint32_t num_stages;       // slots of the ring
-    uint32_t shares_x;         // whether a cluster of two shares x; else it cuts the columns
-};
-static_assert(sizeof(GemmWgmmaParams) == 88, "twin of GemmWgmmaParams in src/params/gemm.rs");
-
-// Arranges x for them, normalised where there is a norm.
-struct ArrangeParams {
-    uint64_t out;         // [cols / 64, room, 64] elements of 16 bits
-    uint32_t out_dtype;   // a DType
-    uint32_t room;        // tokens of a group of columns
-    View x;               // [num_tokens, cols]
-    View norm;            // [1, cols]; address 0: none
-    uint32_t num_tokens;
-    uint32_t cols;        // a multiple of 64
-    float eps;            // the norm's
-    uint32_t reserved;    // 0
-};
-static_assert(sizeof(ArrangeParams) == 64, "twin of ArrangeParams in src/params/gemm.rs");

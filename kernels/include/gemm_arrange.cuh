@@ -1,9 +1,9 @@
-// Arranges rows for the products of very many rows, see include/gemm_wgmma.cuh; normalises them
-// first where there is a norm. Hopper only.
-#if !defined(__CUDA_ARCH__) || __CUDA_ARCH__ >= 900
+// Arranges rows for the products of very many rows, see gemm_wgmma.cuh; normalises them first where
+// there is a norm.
+#pragma once
 
 #include "packed.cuh"
-#include "params/gemm.cuh"
+#include "params/gemm_wgmma.cuh"
 #include "pdl.cuh"
 #include "reduce.cuh"
 
@@ -24,9 +24,9 @@ __device__ __forceinline__ float norm_scale(const Row& x, const ArrangeParams& p
     return 1.0f / sqrtf(block_sum(sum) / p.cols + p.eps);
 }
 
-// A block a token, a thread a piece of 16 bytes.
-extern "C" __global__ void __launch_bounds__(1024)
-    gemm_arrange(const __grid_constant__ ArrangeParams p) {
+// A block a token, a thread a piece of 16 bytes. `pack` rounds to the type of the weight.
+template <uint32_t (&pack)(float, float)>
+__device__ __forceinline__ void gemm_arrange(const ArrangeParams& p) {
     pdl_wait();
     pdl_launch_dependents();
     const uint32_t token = blockIdx.x;
@@ -44,12 +44,16 @@ extern "C" __global__ void __launch_bounds__(1024)
                 pair.x = pair.x * scale * weight.load(col);
                 pair.y = pair.y * scale * weight.load(col + 1);
             }
-            words[t] = p.out_dtype == DTYPE_BF16 ? pack_bf16(pair.x, pair.y)
-                                                 : pack_f16(pair.x, pair.y);
+            words[t] = pack(pair.x, pair.y);
         }
         const uint64_t place = (uint64_t(group) * p.room + token) * 8 + (piece ^ token % 8);
         global_pointer<uint4>(p.out)[place] = make_uint4(words[0], words[1], words[2], words[3]);
     }
 }
 
-#endif
+// An entry point.
+#define GEMM_ARRANGE(NAME, PACK)                       \
+    extern "C" __global__ void __launch_bounds__(1024) \
+        NAME(const __grid_constant__ ArrangeParams p) { \
+        gemm_arrange<PACK>(p);                         \
+    }
