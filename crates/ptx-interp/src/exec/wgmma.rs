@@ -214,7 +214,8 @@ impl<'e> Executor<'_, 'e> {
         };
         let columns: Vec<[f32; 16]> = (0..op.num_columns()).map(column).collect();
         let registers = &mut self.warp.registers;
-        let old = |slot: &Slot<u32>| if product.accumulate { *registers.get(*slot) } else { [0; 32] };
+        let old =
+            |slot: &Slot<u32>| if product.accumulate { *registers.get(*slot) } else { [0; 32] };
         let mut sums: Vec<Fragment> = op.sums.iter().map(old).collect();
         let known = |slot: &Slot<u32>| !product.accumulate || registers.defined(*slot) == !0;
         let defined = product.defined && op.sums.iter().all(known);
