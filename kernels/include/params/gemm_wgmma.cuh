@@ -3,8 +3,8 @@
 
 #include "gemm.cuh"
 
-// `out = epilogue(x * weight^T + bias)`. x is arranged, see ../gemm_wgmma.cuh, and its stride is the
-// tokens of a group of columns.
+// `out = epilogue(x * weight^T + bias)`. x is arranged, see ../gemm_wgmma.cuh, and its stride is
+// the tokens of a group of columns.
 struct GemmWgmmaParams {
     GemmParams product;
     uint32_t num_row_chunks;   // chunks that cover the rows

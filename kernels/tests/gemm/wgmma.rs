@@ -178,7 +178,7 @@ fn rows_are_arranged_and_normalised() {
             let scale = 1.0 / (squares / cols as f32 + 1e-5).sqrt();
             let place = |col: usize| {
                 let (group, inside) = (col / 64, col % 64);
-                let (piece, word) = (inside % 16 / 2 ^ token % 8, inside / 16);
+                let (piece, word) = ((inside % 16 / 2) ^ (token % 8), inside / 16);
                 ((group * room + token) * 8 + piece) * 8 + word * 2 + col % 2
             };
             let found: Vec<f32> = (0..cols).map(|col| found[place(col)]).collect();

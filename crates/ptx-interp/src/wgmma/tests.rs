@@ -1,10 +1,12 @@
+//! Where the pieces of B lie, and a product of known numbers.
+
 use super::*;
 
-const BITS: u64 = 1 << 62 | 64 << 32 | 1 << 16;
+const BITS: u64 = (1 << 62) | (64 << 32) | (1 << 16);
 
 #[test]
 fn pieces_are_swizzled_within_eight_columns() {
-    let b = Descriptor::decode(BITS | 2048 / 16).unwrap();
+    let b = Descriptor::decode(BITS | (2048 / 16)).unwrap();
     assert_eq!(b, Descriptor { start: 2048, stride: 1024 });
     assert_eq!(b.piece(0, 0), 2048);
     assert_eq!(b.piece(0, 1), 2048 + 16);
@@ -12,14 +14,14 @@ fn pieces_are_swizzled_within_eight_columns() {
     assert_eq!(b.piece(1, 1), 2048 + 128);
     assert_eq!(b.piece(15, 0), 2048 + 1024 + 7 * 128 + 7 * 16);
     // The third 16 elements of each column begin 64 bytes further on.
-    let third = Descriptor::decode(BITS | (2048 + 64) / 16).unwrap();
+    let third = Descriptor::decode(BITS | ((2048 + 64) / 16)).unwrap();
     assert_eq!(third.piece(2, 1), 2048 + 2 * 128 + (5 ^ 2) * 16);
 }
 
 #[test]
 fn other_layouts_are_refused() {
     assert!(Descriptor::decode(BITS & !(1 << 62)).unwrap_err().contains("swizzling 0"));
-    assert!(Descriptor::decode(BITS | 1 << 49).unwrap_err().contains("base offset of 1"));
+    assert!(Descriptor::decode(BITS | (1 << 49)).unwrap_err().contains("base offset of 1"));
 }
 
 #[test]

@@ -306,7 +306,7 @@ fn a_workspace_too_small_for_warpgroups_leaves_the_other_kernel() {
     assert!(kernels(&fake, &op)[0].starts_with("gemm_packed_"));
     fake.workspace_bytes = 300 * 256 * 2;
     let launches = plan_on(&fake, &with_norm(op));
-    let tokens = launches.iter().step_by(2).map(|launch| params::<ArrangeParams>(launch));
+    let tokens = launches.iter().step_by(2).map(params::<ArrangeParams>);
     let tokens: Vec<u32> = tokens.map(|arrange| arrange.num_tokens).collect();
     assert_eq!(tokens, [256, 256, 88]);
 }
