@@ -1,9 +1,9 @@
 // Products of very many rows with a packed weight, on Hopper.
 //
 // The weight is the A operand, from registers, and its rows are M; the tokens are N. A ring of
-// slots in shared memory, 64 columns each, is filled by two threads with bulk copies of x and of
-// the weight, and emptied by two warpgroups that multiply 64 rows each. The thread that fetches the
-// weight starts before the kernel in front has ended.
+// slots in shared memory, 64 columns each, is filled by three threads with bulk copies, two of the
+// weight and one of x, and emptied by two warpgroups that multiply 64 rows each. The threads that
+// fetch the weight start before the kernel in front has ended.
 //
 // x lies arranged: a group of 64 columns after the other, in it the tokens, 128 bytes each. Tensor
 // cores take the columns in the order that the packed weight has them (see packed.cuh): columns
@@ -16,6 +16,7 @@
 #pragma once
 
 #include "cluster.cuh"
+#include "fetch.cuh"
 #include "gemm.cuh"
 #include "packed.cuh"
 #include "params/gemm_wgmma.cuh"
@@ -23,6 +24,7 @@
 #include "wgmma.cuh"
 
 constexpr uint32_t WGMMA_WARPS = 8;  // that multiply, 16 rows each
+constexpr uint32_t FETCHERS = 2;  // threads that fetch the weight
 constexpr uint32_t WGMMA_THREADS = (WGMMA_WARPS + 4) * 32;
 constexpr uint32_t TOGETHER = 8;  // token tiles that share a weight from the cache
 constexpr uint32_t TOKEN_BYTES = 2 * PACKED_GROUP_COLS;  // of a token in a slot
@@ -124,7 +126,7 @@ struct WgmmaRing {
     __device__ __forceinline__ void init() const {
         if (threadIdx.x == 0) {
             for (uint32_t i = 0; i < p.num_stages; ++i) {
-                mbarrier_init(full + i * 8, 2);
+                mbarrier_init(full + i * 8, FETCHERS + 1);
                 mbarrier_init(empty + i * 8, shares_x ? 2 * WGMMA_WARPS : WGMMA_WARPS);
             }
             mbarrier_init_fence();
@@ -169,25 +171,33 @@ struct WgmmaRing {
         }
     }
 
-    // One thread: copies the weight. Past the last unit it copies that one again, for sums that
-    // nobody stores.
-    __device__ __forceinline__ void fetch_weight() const {
+    // One thread for each of `FETCHERS` shares: copies the weight. Past the last unit it copies that
+    // one again, for sums that nobody stores. No proxy fence comes before a slot is filled again:
+    // what was read of it has been multiplied, so it has arrived.
+    __device__ __forceinline__ void fetch_weight(uint32_t share) const {
+        constexpr uint32_t UNITS = WGMMA_WARPS / FETCHERS;
         const uint64_t policy = cache_policy(p.num_token_tiles == 1);
         const uint32_t groups = p.product.cols / PACKED_GROUP_COLS;
         const uint32_t last = p.product.rows / PACKED_UNIT_ROWS - 1;
+        const uint32_t to = S::X_BYTES + share * UNITS * PACKED_GROUP_BYTES;
         Cursor at;
         for_each_chunk([&](WgmmaChunk chunk) {
-            for (uint32_t group = first_group; group < first_group + num_groups; ++group) {
+            uint64_t from[UNITS];
+#pragma unroll
+            for (uint32_t i = 0; i < UNITS; ++i) {
+                const uint32_t unit = min(chunk.unit + share * UNITS + i, last);
+                const uint64_t tile = uint64_t(unit) * groups + first_group;
+                from[i] = p.product.weight + tile * PACKED_GROUP_BYTES;
+            }
+            for (uint32_t left = num_groups; left > 0; --left) {
                 wait_empty(at);
-                bulk_copy_fence();
-                const uint32_t barrier = full + at.slot * 8, to = slot(at) + S::X_BYTES;
-                mbarrier_arrive_expect(barrier, S::WEIGHT_BYTES);
-#pragma unroll 1
-                for (uint32_t i = 0; i < WGMMA_WARPS; ++i) {
-                    const uint64_t tile = uint64_t(min(chunk.unit + i, last)) * groups + group;
-                    copy_bulk(to + i * PACKED_GROUP_BYTES,
-                              p.product.weight + tile * PACKED_GROUP_BYTES, PACKED_GROUP_BYTES,
-                              barrier, policy);
+                const uint32_t barrier = full + at.slot * 8, unit = slot(at) + to;
+                mbarrier_arrive_expect(barrier, UNITS * PACKED_GROUP_BYTES);
+#pragma unroll
+                for (uint32_t i = 0; i < UNITS; ++i) {
+                    copy_bulk(unit + i * PACKED_GROUP_BYTES, from[i], PACKED_GROUP_BYTES, barrier,
+                              policy);
+                    from[i] += PACKED_GROUP_BYTES;
                 }
                 at.advance(p.num_stages);
             }
@@ -205,7 +215,6 @@ struct WgmmaRing {
             from += uint64_t(chunk.token) * TOKEN_BYTES + half;
             for (uint32_t i = 0; i < num_groups; ++i, from += group_bytes) {
                 wait_empty(at);
-                bulk_copy_fence();
                 const uint32_t barrier = full + at.slot * 8, to = slot(at) + half;
                 mbarrier_arrive_expect(barrier, S::X_BYTES);
                 if (shares_x) {
@@ -218,6 +227,16 @@ struct WgmmaRing {
         });
     }
 };
+
+// Eight elements as `Fetched` has them.
+__device__ __forceinline__ void convert_octet(uint4 low, uint4 high, uint32_t dtype,
+                                              float (&out)[8]) {
+    if (dtype == DTYPE_BF16) return unpack8<unpack_bf16>(low, out);
+    if (dtype == DTYPE_F16) return unpack8<unpack_f16>(low, out);
+    const uint32_t bits[8] = {low.x, low.y, low.z, low.w, high.x, high.y, high.z, high.w};
+#pragma unroll
+    for (int i = 0; i < 8; ++i) out[i] = __uint_as_float(bits[i]);
+}
 
 // Finishes a warp's 16 rows, 32 tokens at a time.
 struct FinishRows : Finish<1> {
@@ -234,18 +253,80 @@ struct FinishRows : Finish<1> {
         first[8] = c[2] + bias[0][1], second[8] = c[3] + bias[0][1];
     }
 
+    // What a lane adds to, 8 columns of two tokens, as far as whole octets are there.
+    struct Old {
+        uint4 low[2], high[2];
+    };
+
+    // Whether octets are stored, and loaded, in one piece.
+    __device__ __forceinline__ bool by_octets() const {
+        return takes_8(p.out) && num_cols() % 8 == 0;
+    }
+
+    // Loads what the lane's sums of tokens `token` and on are added to.
+    __device__ __forceinline__ void load_old(uint32_t token, Old& old) const {
+        const uint32_t lane = threadIdx.x % 32, col = unit * 16 + lane % 2 * 8;
+#pragma unroll
+        for (uint32_t i = 0; i < 2; ++i) {
+            const uint32_t row = token + lane / 2 + 16 * i;
+            if (row >= p.num_tokens || col >= num_cols()) continue;
+            const Fetched<8> fetched(row_of(p.out, row), col);
+            old.low[i] = fetched.low, old.high[i] = fetched.high;
+        }
+    }
+
     // Stores what was taken, as tokens `token` and on. All lanes of the warp call it.
-    __device__ __forceinline__ void store_taken(uint32_t token) const {
-        const uint32_t octets = paired ? 1 : 2;
+    __device__ __forceinline__ void store_taken(uint32_t token, const Old& old) const {
         __syncwarp();
-#pragma unroll 1
-        for (uint32_t i = threadIdx.x % 32; i < FINISH_TOKENS * octets; i += 32) {
-            const uint32_t j = i / octets, octet = i % octets, col = (unit * octets + octet) * 8;
-            if (token + j < p.num_tokens && col < num_cols()) {
-                store_octet(row_of(p.out, token + j), col, scratch + j * PITCH + octet * 8);
-            }
+        const uint32_t lane = threadIdx.x % 32;
+        if (paired) {
+            store_piece<0>(token, lane, 0, old);
+        } else {
+            store_piece<0>(token, lane / 2, lane % 2, old);
+            store_piece<1>(token, lane / 2 + 16, lane % 2, old);
         }
         __syncwarp();
+    }
+
+    // Stores 8 columns of the j-th token that was taken; `I` says which of a lane's two.
+    template <int I>
+    __device__ __forceinline__ void store_piece(uint32_t token, uint32_t j, uint32_t octet,
+                                                const Old& old) const {
+        const uint32_t col = (unit * (paired ? 1 : 2) + octet) * 8;
+        if (token + j >= p.num_tokens || col >= num_cols()) return;
+        float* from = scratch + j * PITCH + octet * 8;
+        const Row row = row_of(p.out, token + j);
+        if (!by_octets()) return store_octet(row, col, from);
+        float y[8], other[8];
+        read_octet(from, y);
+        if (paired) {
+            read_octet(from + 8, other);
+#pragma unroll
+            for (int i = 0; i < 8; ++i) y[i] = __fdividef(y[i], 1.0f + expf(-y[i])) * other[i];
+        } else if (p.epilogue == EPILOGUE_ADD) {
+            convert_octet(old.low[I], old.high[I], row.dtype, other);
+#pragma unroll
+            for (int i = 0; i < 8; ++i) y[i] += other[i];
+        }
+        row.store(col, y);
+    }
+
+    // Finishes parts `begin` to `end` of 32 tokens, from token `token`: `take_part` takes one. What
+    // is added to is loaded a part ahead.
+    template <typename F>
+    __device__ __forceinline__ void finish(uint32_t token, uint32_t begin, uint32_t end,
+                                           F take_part) const {
+        const bool adds = p.epilogue == EPILOGUE_ADD && by_octets();
+        Old old = {}, next = {};
+        if (adds) load_old(token + begin * FINISH_TOKENS, next);
+#pragma unroll 1
+        for (uint32_t part = begin; part < end; ++part) {
+            const uint32_t first = token + part * FINISH_TOKENS;
+            old = next;
+            if (adds && part + 1 < end) load_old(first + FINISH_TOKENS, next);
+            take_part(part);
+            store_taken(first, old);
+        }
     }
 };
 
@@ -330,30 +411,26 @@ struct WgmmaTile {
 
     // Finishes its own sums.
     __device__ __forceinline__ void finish(const FinishRows& rows, uint32_t token) const {
-#pragma unroll 1
-        for (uint32_t part = 0; part < PARTS; ++part) {
+        rows.finish(token, 0, PARTS, [&](uint32_t part) {
 #pragma unroll
             for (uint32_t j = 0; j < TILES; ++j) {
                 if (j / TAKEN == part) rows.take(sums[j], j % TAKEN);
             }
-            rows.store_taken(token + part * FINISH_TOKENS);
-        }
+        });
     }
 
     // Finishes this block's share of the cluster's sums.
     __device__ __forceinline__ void finish_share(const FinishRows& rows, uint32_t token) const {
         const uint32_t share = (PARTS + cluster_size() - 1) / cluster_size();
-        const uint32_t begin = cluster_rank() * share, end = min(begin + share, PARTS);
-#pragma unroll 1
-        for (uint32_t part = begin; part < end; ++part) {
+        const uint32_t begin = min(cluster_rank() * share, PARTS), end = min(begin + share, PARTS);
+        rows.finish(token, begin, end, [&](uint32_t part) {
 #pragma unroll
             for (uint32_t j = 0; j < TAKEN; ++j) {
                 float c[4];
                 collect(part * TAKEN + j, c);
                 rows.take(c, j);
             }
-            rows.store_taken(token + part * FINISH_TOKENS);
-        }
+        });
     }
 };
 
@@ -390,8 +467,9 @@ __device__ __forceinline__ void gemm_wgmma(const GemmWgmmaParams& p) {
         wgmma_chunks<T, TILES>(ring, scratch + warp * FinishRows::FLOATS);
     } else {
         leave_registers<40>();
-        if (warp == WGMMA_WARPS && threadIdx.x % 32 == 0) ring.fetch_weight();
-        if (warp == WGMMA_WARPS + 1) {
+        const uint32_t fetcher = warp - WGMMA_WARPS;
+        if (fetcher < FETCHERS && threadIdx.x % 32 == 0) ring.fetch_weight(fetcher);
+        if (fetcher == FETCHERS) {
             pdl_wait();
             if (threadIdx.x % 32 == 0) ring.fetch_x();
             pdl_launch_dependents();
