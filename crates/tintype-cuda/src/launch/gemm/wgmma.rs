@@ -105,8 +105,10 @@ pub(super) struct Split {
     token_tiles: u32,
     /// Tiles, or with shared x pairs of tiles, that cover the rows.
     row_chunks: u32,
-    /// Clusters that run at the same time.
+    /// Clusters; where they cut the columns one for each chunk.
     workers: u32,
+    /// How many chunks the busiest place for a cluster gets.
+    rounds: u32,
     stages: u32,
 }
 
@@ -131,9 +133,12 @@ impl Split {
     ) -> Option<Self> {
         let token_tiles = tokens.div_ceil(kernel.tokens);
         let row_chunks = rows.div_ceil(ROWS * cluster.tiles());
-        let workers = row_chunks.checked_mul(token_tiles)?.min(num_clusters(chip, cluster.size()));
+        let chunks = row_chunks.checked_mul(token_tiles)?;
+        let places = num_clusters(chip, cluster.size());
+        let workers = if cluster.cut() > 1 { chunks } else { chunks.min(places) };
+        let rounds = chunks.checked_div(places)? + u32::from(!chunks.is_multiple_of(places));
         let stages = kernel.stages(chip);
-        Some(Self { kernel, cluster, token_tiles, row_chunks, workers, stages })
+        Some(Self { kernel, cluster, token_tiles, row_chunks, workers, rounds, stages })
     }
 
     /// Tokens of whole tiles.
@@ -141,26 +146,24 @@ impl Split {
         self.token_tiles * self.kernel.tokens
     }
 
-    /// Whether the ring has two slots. Where the columns are cut also whether there are enough, a
-    /// cluster has one chunk at most, and its sums go through the ring.
+    /// Whether the ring has two slots. Where the columns are cut also whether there are enough, and
+    /// whether the sums of a tile go through the ring.
     fn fits(&self, groups: u32) -> bool {
-        let chunks = self.row_chunks * self.token_tiles;
         let ring = self.stages * (self.kernel.slot_bytes() - BARRIER_BYTES);
         let cut = self.cluster.cut();
-        let cuts = cut <= groups && chunks == self.workers && ROWS * self.kernel.tokens * 4 <= ring;
-        self.workers > 0 && self.stages >= 2 && (cut == 1 || cuts)
+        let cuts = cut <= groups && ROWS * self.kernel.tokens * 4 <= ring;
+        self.stages >= 2 && (cut == 1 || cuts)
     }
 
     /// Roughly how long it takes, in picoseconds.
     fn cost(&self, groups: u32) -> u64 {
-        let chunks = (self.row_chunks * self.token_tiles).div_ceil(self.workers);
         let tokens = u64::from(self.kernel.tokens);
         let fetched = u64::from(ROWS) + tokens / u64::from(self.cluster.tiles());
         let slot = (tokens * TOKEN).max(fetched * u64::from(SLOT_ROW_BYTES) * BYTE);
         let cut = self.cluster.cut();
         let finish = FINISH + tokens * FINISH_TOKEN / u64::from(cut);
         let chunk = u64::from(groups.div_ceil(cut)) * slot + finish;
-        u64::from(chunks) * chunk + if cut > 1 { MERGE } else { 0 }
+        u64::from(self.rounds) * chunk + if cut > 1 { MERGE } else { 0 }
     }
 
     /// The launch of `product`, whose x is arranged in [`Split::room`] tokens.
