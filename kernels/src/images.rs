@@ -44,6 +44,10 @@ images! {
         gemm_rows_n64_bf16(GemmParams)
         gemm_rows_n64_f16(GemmParams)
     }
+    gemm_wgmma_bf16 [] {
+    }
+    gemm_wgmma_f16 [] {
+    }
     matvec [] {
         matvec_bf16_n1(MatvecParams)
         matvec_bf16_n16(MatvecParams)
@@ -146,6 +150,18 @@ images! {
         gemm_rows_n128_f16(GemmParams)
         gemm_rows_n64_bf16(GemmParams)
         gemm_rows_n64_f16(GemmParams)
+    }
+    gemm_wgmma_bf16 ["sm_90a"] {
+        gemm_arrange_bf16(ArrangeParams)
+        gemm_wgmma_n128_bf16(GemmWgmmaParams)
+        gemm_wgmma_n192_bf16(GemmWgmmaParams)
+        gemm_wgmma_n256_bf16(GemmWgmmaParams)
+    }
+    gemm_wgmma_f16 ["sm_90a"] {
+        gemm_arrange_f16(ArrangeParams)
+        gemm_wgmma_n128_f16(GemmWgmmaParams)
+        gemm_wgmma_n192_f16(GemmWgmmaParams)
+        gemm_wgmma_n256_f16(GemmWgmmaParams)
     }
     matvec ["sm_90a"] {
         matvec_bf16_n1(MatvecParams)

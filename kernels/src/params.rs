@@ -5,6 +5,7 @@
 
 mod attention;
 mod gemm;
+mod gemm_wgmma;
 mod matvec;
 mod probe;
 mod rows;
@@ -12,6 +13,7 @@ mod view;
 
 pub use attention::*;
 pub use gemm::*;
+pub use gemm_wgmma::*;
 pub use matvec::*;
 pub use probe::*;
 pub use rows::*;

@@ -26,6 +26,7 @@ pub(crate) mod space;
 pub(crate) mod special;
 pub(crate) mod warp;
 pub(crate) mod warp_ops;
+pub(crate) mod wgmma;
 
 use barrier::BlockState;
 use cluster_state::ClusterState;
@@ -77,6 +78,9 @@ impl<'e> Executor<'_, 'e> {
         if !self.warp.unused_loads.is_empty() {
             self.touch_registers()?;
         }
+        if self.env.code.has_products {
+            self.touch_products()?;
+        }
         match &instruction.op {
             Op::Lanes(op) => op.run(&mut self.warp.registers, active),
             Op::Special(op) => self.special(*op, active),
@@ -108,6 +112,8 @@ impl<'e> Executor<'_, 'e> {
             Op::SyncWarp(mask) => return self.sync_warp(*mask, active),
             Op::Barrier(op) => return self.barrier(op, active),
             Op::Multiply(op) => return self.multiply(op, active),
+            Op::StartProduct(op) => return self.start_product(op, active),
+            Op::ProductSync(op) => return self.product_sync(*op, active),
             Op::LoadMatrices(op) => return self.load_matrices(op, active),
             Op::StoreMatrices(op) => return self.store_matrices(op, active),
             Op::StartCopy(op) => self.start_copy(op, active)?,

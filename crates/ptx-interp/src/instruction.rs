@@ -22,6 +22,7 @@ use crate::exec::mbarrier_ops::MbarrierOp;
 use crate::exec::memory_access::{Load, Store};
 use crate::exec::special::ReadSpecial;
 use crate::exec::warp_ops::{Elect, Match, Reduce, Shuffle, Vote};
+use crate::exec::wgmma::{ProductSync, StartProduct};
 use crate::lane_op::LaneOp;
 use crate::lanes::{Register, RegisterCounts, Slot};
 
@@ -86,6 +87,10 @@ pub(crate) enum Op {
     Barrier(Box<Barrier>),
     /// `mma.sync`
     Multiply(Box<Multiply>),
+    /// `wgmma.mma_async`
+    StartProduct(Box<StartProduct>),
+    /// `wgmma.fence`, `wgmma.commit_group`, `wgmma.wait_group`
+    ProductSync(ProductSync),
     /// `ldmatrix`
     LoadMatrices(Box<MoveMatrices>),
     /// `stmatrix`
@@ -150,6 +155,8 @@ pub(crate) struct Code {
     pub(crate) touched: Vec<Touched>,
     /// Whether there are bulk copies: only then are loads watched until they are used.
     pub(crate) has_bulk_copies: bool,
+    /// Whether there are products of `wgmma`: only then are their registers watched.
+    pub(crate) has_products: bool,
     pub(crate) counts: RegisterCounts,
     /// Registers that hold constants.
     pub(crate) constants: Vec<(Register, Constant)>,

@@ -20,6 +20,7 @@ mod module;
 mod parse;
 mod scratch;
 mod stream;
+mod wgmma;
 
 pub use fault::{Fault, FaultKind};
 pub use launch::{Launch, Options, Stats, run};

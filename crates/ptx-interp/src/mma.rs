@@ -38,6 +38,16 @@ pub(crate) struct Shape {
     pub(crate) depth: usize,
 }
 
+impl Element {
+    /// The value of a 16-bit element.
+    pub(crate) fn widen(self, bits: u16) -> f32 {
+        match self {
+            Self::F16 => from_f16(bits.into()),
+            Self::Bf16 | Self::Tf32 => f32::from_bits(u32::from(bits) << 16),
+        }
+    }
+}
+
 const ROWS: usize = 16;
 const COLUMNS: usize = 8;
 const MAX_DEPTH: usize = 16;
@@ -86,7 +96,7 @@ impl Shape {
     }
 
     /// A by rows.
-    fn gather_a(self, registers: &[Fragment]) -> [[f32; MAX_DEPTH]; ROWS] {
+    pub(crate) fn gather_a(self, registers: &[Fragment]) -> [[f32; MAX_DEPTH]; ROWS] {
         let mut a = [[0.0; MAX_DEPTH]; ROWS];
         let width = 4 * self.packed();
         for (i, register) in registers.iter().enumerate() {

@@ -9,3 +9,4 @@ mod device;
 mod packed;
 mod product;
 mod rows;
+mod wgmma;

@@ -7,6 +7,7 @@ use super::cluster_state::{ClusterState, Dependency};
 use super::env::Env;
 use super::shared::Shared;
 use super::warp::{Fragment, State, Warp};
+use super::wgmma::check_together;
 use crate::instruction::Op;
 use crate::{Fault, FaultKind, Stats};
 
@@ -112,6 +113,9 @@ impl<'e> Cluster<'e> {
             }
         }
         self.state.asynchronous.finish()?;
+        for block in &self.blocks {
+            check_together(block.warps.iter().map(|warp| warp.products.count))?;
+        }
         self.stats.num_blocks += self.blocks.len() as u64;
         Ok(Pause::Done)
     }

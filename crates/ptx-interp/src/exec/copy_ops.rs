@@ -19,6 +19,8 @@ pub(crate) struct StartCopy {
     pub(crate) source_bytes: Option<Slot<u32>>,
     /// A predicate under which nothing is read.
     pub(crate) ignore_source: Option<Slot<bool>>,
+    /// The blocks of the cluster that get the bytes, one bit each; else the one of the destination.
+    pub(crate) ranks: Option<Slot<u32>>,
     pub(crate) kind: CopyKind,
 }
 
@@ -71,8 +73,29 @@ impl<'e> Executor<'_, 'e> {
             let mbarrier = mbarriers.map(|places| places[lane]);
             let started = self
                 .copy_of_lane(op, sources[lane], destinations[lane], lane)
-                .and_then(|copy| self.start_one(copy, op.kind.is_bulk(), mbarrier, lane));
+                .and_then(|copy| self.start_all(op, copy, mbarrier, lane));
             started.map_err(|fault| fault.in_lane(lane as u32))?;
+        }
+        Ok(())
+    }
+
+    /// Starts a copy to every block that gets it, where it lands in the same place.
+    fn start_all(
+        &mut self,
+        op: &StartCopy,
+        copy: Copy,
+        mbarrier: Option<(u32, u32)>,
+        lane: usize,
+    ) -> Result<(), Fault> {
+        let (Some(ranks), Place::Shared { offset, .. }) = (op.ranks, copy.destination) else {
+            return self.start_one(copy, op.kind.is_bulk(), mbarrier, lane);
+        };
+        let ranks = self.read_defined(ranks, 1 << lane, "a copy")?[lane];
+        for rank in lanes_of(ranks).map(|rank| rank as u32) {
+            self.check_reachable(rank)?;
+            let copy = Copy { destination: Place::Shared { rank, offset }, ..copy };
+            let mbarrier = mbarrier.map(|(_, offset)| (rank, offset));
+            self.start_one(copy, op.kind.is_bulk(), mbarrier, lane)?;
         }
         Ok(())
     }

@@ -24,6 +24,13 @@ pub(crate) struct Accessor<'a> {
     pub(crate) atomic: bool,
 }
 
+impl Accessor<'_> {
+    /// The same access by the warp as such, which no lane of it races with.
+    fn as_warp(&self) -> Self {
+        Self { lane: MIXED, ..*self }
+    }
+}
+
 /// Several lanes of the warp made the access.
 const SEVERAL: u8 = u8::MAX;
 /// The write was atomic.

@@ -3,6 +3,7 @@
 use super::clock::Clock;
 use super::env::Env;
 use super::local::Local;
+use super::wgmma::Products;
 use crate::bulk::UnusedLoads;
 use crate::lanes::{Kind, Registers, Slot};
 
@@ -51,6 +52,8 @@ pub(crate) struct Warp {
     pub(crate) arrived: [u32; 2],
     /// Loads from memory that bulk copies fill, until their values are used.
     pub(crate) unused_loads: UnusedLoads,
+    /// Products of `wgmma` that it has not waited for.
+    pub(crate) products: Products,
     /// Phases of mbarriers that had completed when a fragment last polled.
     pub(crate) polled_phases: u64,
     /// The next wait for an mbarrier returns, whatever it finds.
@@ -74,6 +77,7 @@ impl Warp {
             hit: 0,
             arrived: [0; 2],
             unused_loads: UnusedLoads::default(),
+            products: Products::default(),
             polled_phases: 0,
             timed_out: false,
             turn: 0,
@@ -96,6 +100,7 @@ impl Warp {
         self.turn = 0;
         self.arrived = [0; 2];
         self.unused_loads.clear();
+        self.products.reset();
         self.timed_out = false;
         let threads = env.threads_per_block() - 32 * self.index;
         let mask = if threads >= 32 { !0 } else { (1 << threads) - 1 };

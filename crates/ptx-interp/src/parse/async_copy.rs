@@ -72,12 +72,14 @@ fn small_copy<'a>(body: &mut Body<'a, '_>, s: &mut Statement<'a>) -> Decoded {
         bytes: body.source::<u32>(&Operand::Integer(bytes.into()))?,
         source_bytes,
         ignore_source,
+        ranks: None,
         kind: CopyKind::Async,
     };
     Ok(Op::StartCopy(Box::new(copy)))
 }
 
-/// `cp.async.bulk.shared::cluster.global.mbarrier::complete_tx::bytes [dst], [src], n, [mbarrier]`,
+/// `cp.async.bulk.shared::cluster.global.mbarrier::complete_tx::bytes [dst], [src], n, [mbarrier]`
+/// (with `.multicast::cluster` and a mask of blocks behind),
 /// `cp.async.bulk.global.shared::cta.bulk_group [dst], [src], n`, both with an optional policy.
 fn bulk_copy<'a>(body: &mut Body<'a, '_>, s: &mut Statement<'a>) -> Decoded {
     if s.modifiers.take("prefetch") {
@@ -92,6 +94,11 @@ fn bulk_copy<'a>(body: &mut Body<'a, '_>, s: &mut Statement<'a>) -> Decoded {
         s.modifiers.require("bulk_group")?;
     }
     drop_hints(body, s)?;
+    let mut ranks = None;
+    if mbarrier && s.modifiers.take("multicast::cluster") {
+        let mask = s.operands.pop().ok_or("no mask of blocks")?;
+        ranks = Some(body.source::<u16>(&mask)?);
+    }
     let kind = match (mbarrier, s.operands.as_slice()) {
         (true, [_, _, _, mbarrier]) => {
             CopyKind::BulkMbarrier(access(body, mbarrier, Space::Shared, 8)?)
@@ -105,6 +112,7 @@ fn bulk_copy<'a>(body: &mut Body<'a, '_>, s: &mut Statement<'a>) -> Decoded {
         bytes: body.source::<u32>(&s.operands[2])?,
         source_bytes: None,
         ignore_source: None,
+        ranks,
         kind,
     };
     Ok(Op::StartCopy(Box::new(copy)))

@@ -345,6 +345,7 @@ impl<'a, 'm> Body<'a, 'm> {
         Ok(Parsed {
             code: Code {
                 has_bulk_copies: self.instructions.iter().any(|i| i.op.is_bulk_copy()),
+                has_products: self.instructions.iter().any(|i| matches!(i.op, Op::StartProduct(_))),
                 instructions: self.instructions,
                 touched: self.touched,
                 counts,

@@ -7,11 +7,13 @@ use super::operands::Decoded;
 use super::statement::{Operand, Statement};
 use crate::exec::matrix::{MoveMatrices, Multiply};
 use crate::exec::space::Space;
+use crate::exec::wgmma::{ProductSync, StartProduct};
 use crate::instruction::Op;
 use crate::lanes::Slot;
 use crate::mma::{Element, Shape};
 
-pub(super) const TABLE: &Table = &[("mma", mma), ("ldmatrix", ldmatrix), ("stmatrix", stmatrix)];
+pub(super) const TABLE: &Table =
+    &[("mma", mma), ("wgmma", wgmma), ("ldmatrix", ldmatrix), ("stmatrix", stmatrix)];
 
 /// `mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 d, a, b, c`
 fn mma<'a>(body: &mut Body<'a, '_>, s: &mut Statement<'a>) -> Decoded {
@@ -34,6 +36,55 @@ fn mma<'a>(body: &mut Body<'a, '_>, s: &mut Statement<'a>) -> Decoded {
         dst: four(&written(body, dst)?)?,
     };
     Ok(Op::Multiply(Box::new(multiply)))
+}
+
+/// `wgmma.fence`, `wgmma.commit_group`, `wgmma.wait_group n`, `wgmma.mma_async`
+fn wgmma<'a>(body: &mut Body<'a, '_>, s: &mut Statement<'a>) -> Decoded {
+    s.modifiers.require("sync")?;
+    s.modifiers.require("aligned")?;
+    if s.modifiers.take("mma_async") {
+        return start_product(body, s);
+    }
+    let sync = match s.operands.as_slice() {
+        [] if s.modifiers.take("fence") => ProductSync::Fence,
+        [] if s.modifiers.take("commit_group") => ProductSync::Commit,
+        [Operand::Integer(pending @ 0..8)] if s.modifiers.take("wait_group") => {
+            ProductSync::Wait(*pending as usize)
+        }
+        _ => return Err("no wgmma instruction that is known".to_owned()),
+    };
+    Ok(Op::ProductSync(sync))
+}
+
+/// `wgmma.mma_async.sync.aligned.m64n128k16.f32.bf16.bf16 d, a, b-desc, accumulate, 1, 1, 0`
+fn start_product<'a>(body: &mut Body<'a, '_>, s: &mut Statement<'a>) -> Decoded {
+    let columns = s.modifiers.find(|modifier| {
+        let columns = modifier.strip_prefix("m64n")?.strip_suffix("k16")?.parse().ok()?;
+        (8usize..=256).contains(&columns).then_some(columns)
+    });
+    let columns = columns.filter(|columns| columns % 8 == 0).ok_or("no shape m64n*k16")?;
+    s.modifiers.require("f32")?;
+    let [a_element, b_element] = [element(s)?, element(s)?];
+    if a_element != b_element || a_element == Element::Tf32 {
+        return Err(format!("products of {a_element:?} and {b_element:?} are not supported"));
+    }
+    let [d, a, b, accumulate, scale_a, scale_b, transposed] = s.operands()?;
+    let plain = [(scale_a, 1), (scale_b, 1), (transposed, 0)];
+    if plain.iter().any(|(found, value)| **found != Operand::Integer(*value)) {
+        return Err("negated or transposed operands are not supported".to_owned());
+    }
+    if !matches!(a, Operand::Vector(_)) {
+        return Err("A in shared memory is not supported".to_owned());
+    }
+    let product = StartProduct {
+        element: a_element,
+        sums: fragment(body, d, columns / 2)?,
+        a: four(&fragment(body, a, 4)?)?,
+        b: body.source::<u64>(b)?,
+        accumulate: body.source::<bool>(accumulate)?,
+    };
+    written(body, d)?;
+    Ok(Op::StartProduct(Box::new(product)))
 }
 
 fn element(s: &mut Statement<'_>) -> Result<Element, String> {

@@ -13,3 +13,4 @@ mod matmul;
 mod producer;
 mod ring;
 mod tile_matmul;
+mod wgmma;

@@ -1,10 +1,12 @@
 //! Matrix products of many rows.
 //!
-//! Three kernels: one for packed 16-bit weights, one for row-major ones, both on tensor cores, and
-//! one for every other mix of types, sizes and strides. A norm in front is a launch of its own,
-//! which leaves the normalised rows in the workspace, as many at a time as it holds.
+//! Four kernels: two for packed 16-bit weights, one of them for very many rows, one for row-major
+//! ones, all on tensor cores, and one for every other mix of types, sizes and strides. A norm in
+//! front is a launch of its own, which leaves the normalised rows in the workspace, as many at a
+//! time as it holds; the kernel for very many rows has x arranged there, with or without a norm.
 
 mod packed;
+mod wgmma;
 
 use bytemuck::Zeroable;
 use tintype_kernels::params::{
@@ -41,6 +43,7 @@ pub(super) fn plan(op: &Op, at: &dyn Placement, launches: &mut Vec<Launch>) -> R
     let first = launches.len();
     let matmul = Matmul { out, x, weight, bias, epilogue, placed: at.weight(weight) };
     match norm {
+        _ if matmul.suits_warpgroups(norm, at) => matmul.arranged(norm, at, launches)?,
         None => launches.push(matmul.product(at, matmul.params(at))),
         Some(norm) => matmul.normalised(norm, at, launches)?,
     }
@@ -152,18 +155,70 @@ impl Matmul {
             let found = workspace.bytes;
             refused("matmul", format!("a workspace of {found} bytes, a row takes {row_bytes}"))
         })?;
-        for start in (0..self.x.rows).step_by(most as usize) {
-            let part = Self {
-                out: rows_of(self.out, start, most),
-                x: rows_of(self.x, start, most),
-                ..*self
-            };
+        for part in self.parts(most) {
             let x =
                 View { address: workspace.address, stride: self.x.cols, dtype: dtype_tag(dtype) };
             launches.push(normalise(x, part.x, norm, at));
             launches.push(part.product(at, GemmParams { x, ..part.params(at) }));
         }
         Ok(())
+    }
+
+    /// Whether there are enough tokens for the kernels that have x arranged, and room for it.
+    fn suits_warpgroups(&self, norm: Option<Norm>, at: &dyn Placement) -> bool {
+        let Placed { layout, .. } = self.placed;
+        let x = at.view(self.x);
+        let same_type = norm.is_some() || self.x.dtype == self.weight.dtype;
+        let in_pairs = x.address.is_multiple_of(4) && x.stride.is_multiple_of(2);
+        let most = self.tokens_at_a_time(self.room(at));
+        matches!(layout, Layout::Packed { .. })
+            && self.suits_tensor_cores(at.chip())
+            && (same_type && in_pairs)
+            && most.is_some_and(|most| most >= wgmma::MIN_TOKENS)
+            && most.and_then(|most| self.split(most, at)).is_some()
+    }
+
+    /// Rows of x in 16 bits that the workspace holds.
+    fn room(&self, at: &dyn Placement) -> u64 {
+        at.workspace().bytes / (2 * u64::from(self.x.cols))
+    }
+
+    /// How to share out the product of up to `most` tokens.
+    fn split(&self, most: u32, at: &dyn Placement) -> Option<wgmma::Split> {
+        let Weight { rows, cols, .. } = self.weight;
+        wgmma::Split::best(self.x.rows.min(most), [rows, cols], self.room(at), at.chip())
+    }
+
+    /// Launches that arrange x and multiply, as many tokens at a time as the workspace holds.
+    fn arranged(
+        &self,
+        norm: Option<Norm>,
+        at: &dyn Placement,
+        launches: &mut Vec<Launch>,
+    ) -> Result<()> {
+        let most = self.tokens_at_a_time(self.room(at)).unwrap_or(self.x.rows);
+        let norm = norm.map(|norm| (at.view(norm.weight), norm.eps));
+        let (dtype, address) = (self.weight.dtype, at.workspace().address);
+        for part in self.parts(most) {
+            let split = part.split(most, at);
+            let split = split.ok_or_else(|| refused("matmul", "a chip without room".into()))?;
+            let params = part.params(at);
+            let shape = [part.x.rows, part.x.cols];
+            launches.push(wgmma::arrange(&split, address, params.x, shape, norm, dtype));
+            let x = View { address, dtype: dtype_tag(dtype), ..params.x };
+            launches.push(split.launch(GemmParams { x, ..params }, dtype));
+        }
+        Ok(())
+    }
+
+    /// The same product of up to `most` tokens at a time.
+    fn parts(&self, most: u32) -> impl Iterator<Item = Self> {
+        let part = move |start| Self {
+            out: rows_of(self.out, start, most),
+            x: rows_of(self.x, start, most),
+            ..*self
+        };
+        (0..self.x.rows).step_by(most as usize).map(part)
     }
 
     /// How many of up to `room` tokens to take at a time: whole tiles where they fit.

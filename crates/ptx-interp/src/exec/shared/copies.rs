@@ -68,7 +68,7 @@ impl Shared {
             }
             cell.check_idle(WRITTEN | MBARRIER, "reads", offset, len)?;
             cell.check_read(who, 0xf).map_err(|race| race.fault(offset, len, who))?;
-            cell.check_fenced(who, offset, len)?;
+            cell.check_fenced(who, offset, len, "a bulk copy")?;
             cell.defined |= READ;
         }
         Ok(())
@@ -90,7 +90,7 @@ impl Shared {
                     .map_err(|race| race.fault(offset, len, who))?;
             }
             if bulk {
-                cell.check_fenced(who, offset, len)?;
+                cell.check_fenced(who, offset, len, "a bulk copy")?;
             }
             cell.defined |= if bulk { WRITTEN | SLOT } else { WRITTEN };
         }
@@ -112,6 +112,36 @@ impl Shared {
     /// A copy out of the range was waited for.
     pub(crate) fn complete_read(&mut self, offset: u32, len: u32) {
         self.cells(offset, len).iter_mut().for_each(|cell| cell.defined &= !READ);
+    }
+
+    /// A product of `who` will read the range: checks that it may, and marks it.
+    pub(crate) fn start_product(
+        &mut self,
+        who: &Accessor<'_>,
+        offset: u32,
+        len: u32,
+    ) -> Result<(), Fault> {
+        self.check_range(offset, len, len)?;
+        for cell in self.cells(offset, len) {
+            cell.check_idle(WRITTEN | MBARRIER, "reads", offset, len)?;
+            if cell.defined & 0xf != 0xf {
+                let message = format!("a product of shared bytes {offset}..+{len}, never written");
+                return Err(Fault::new(FaultKind::Uninitialized, message));
+            }
+            cell.check_read(who, 0xf).map_err(|race| race.fault(offset, len, who))?;
+            cell.check_fenced(who, offset, len, "a product")?;
+            cell.record_read(&who.as_warp(), 0xf);
+            cell.defined |= READ;
+        }
+        Ok(())
+    }
+
+    /// A product was waited for.
+    pub(crate) fn complete_product(&mut self, who: &Accessor<'_>, offset: u32, len: u32) {
+        for cell in self.cells(offset, len) {
+            cell.record_read(&who.as_warp(), 0xf);
+            cell.defined &= !READ;
+        }
     }
 
     /// The bytes of a range, with no check.
@@ -176,14 +206,20 @@ impl Cell {
         Err(Fault::new(kind, format!("{verb} shared bytes {offset}..+{len}, {why}")))
     }
 
-    /// Fails if the ordinary write of a word may not be visible to bulk copies that `who` issues.
-    fn check_fenced(&self, who: &Accessor<'_>, offset: u32, len: u32) -> Result<(), Fault> {
+    /// Fails if the ordinary write of a word may not be visible to `what` that `who` issues.
+    fn check_fenced(
+        &self,
+        who: &Accessor<'_>,
+        offset: u32,
+        len: u32,
+        what: &str,
+    ) -> Result<(), Fault> {
         let ordinary = self.written != 0 && who.clock.is_warp(usize::from(self.writer));
         if !ordinary || who.clock.is_fenced(usize::from(self.writer), self.write_stamp) {
             return Ok(());
         }
         let message = format!(
-            "a bulk copy of shared bytes {offset}..+{len}, which warp {} wrote the ordinary way \
+            "{what} of shared bytes {offset}..+{len}, which warp {} wrote the ordinary way \
              with no fence.proxy.async between",
             self.writer
         );

@@ -1,7 +1,7 @@
 //! Launches of products of many rows.
 
 use bytemuck::Pod;
-use tintype_kernels::params::{F32 as F32_TAG, GemmPackedParams};
+use tintype_kernels::params::{ArrangeParams, F32 as F32_TAG, GemmPackedParams, GemmWgmmaParams};
 use tintype_ops::Buffer;
 
 use super::super::Workspace;
@@ -83,8 +83,8 @@ fn params<P: Pod>(launch: &Launch) -> P {
 
 #[test]
 fn weights_and_chips_choose_the_kernel() {
-    let plain = matmul(200, 512, 256, Epilogue::Add);
-    let paired = matmul(200, 512, 256, Epilogue::SiluMul);
+    let plain = matmul(100, 512, 256, Epilogue::Add);
+    let paired = matmul(100, 512, 256, Epilogue::SiluMul);
     let first = |chip, layout, op: &Op| kernels(&Fake::new(chip, layout), op)[0];
     assert!(first(HOPPER, PACKED, &plain).starts_with("gemm_packed_"));
     assert!(first(HOPPER, PAIRED, &paired).starts_with("gemm_packed_"));
@@ -181,14 +181,28 @@ fn tile_tokens(launch: &Launch) -> u32 {
     launch.kernel.strip_prefix("gemm_packed_n").unwrap().split('_').next().unwrap().parse().unwrap()
 }
 
+/// The launch of the kernels for packed weights, for however many tokens.
+fn packed_launch(chip: Chip, n: u32, rows: u32, cols: u32) -> Launch {
+    let op = matmul(n, rows, cols, Epilogue::Store);
+    let Op::Matmul { x, weight, .. } = op else { unreachable!() };
+    let at = Fake::new(chip, PACKED);
+    let product = GemmParams {
+        x: at.view(x),
+        num_tokens: n,
+        rows: weight.rows,
+        cols: weight.cols,
+        ..GemmParams::zeroed()
+    };
+    packed::launch(product, DType::Bf16, chip).unwrap()
+}
+
 #[test]
 fn packed_chunks_cover_every_row_once() {
     let shapes = [(6144, 4096), (4096, 14336), (28672, 4096), (128_256, 4096), (16, 64), (80, 128)];
     for chip in [HOPPER, Chip { num_sms: 4, ..HOPPER }] {
         for n in [17, 33, 64, 100, 129, 256, 257, 2048, 5000] {
             for (rows, cols) in shapes {
-                let op = matmul(n, rows, cols, Epilogue::Store);
-                let launch = &plan_on(&Fake::new(chip, PACKED), &op)[0];
+                let launch = &packed_launch(chip, n, rows, cols);
                 let p: GemmPackedParams = params(launch);
                 let mut next = 0;
                 for (unit, units) in chunks(launch) {
@@ -213,8 +227,86 @@ fn layers_of_an_8b_model_fill_the_chip() {
     let fake = Fake::new(HOPPER, PACKED);
     for n in [64, 256, 2048] {
         for (rows, cols) in [(6144, 4096), (4096, 4096), (28672, 4096), (4096, 14336)] {
-            let launch = &plan_on(&fake, &matmul(n, rows, cols, Epilogue::Store))[0];
-            assert!(launch.grid[0] >= 100, "{n} {rows}x{cols}: {launch:?}");
+            let launches = plan_on(&fake, &matmul(n, rows, cols, Epilogue::Store));
+            let launch = launches.last().unwrap();
+            assert!(launch.grid[0] >= 96, "{n} {rows}x{cols}: {launch:?}");
         }
     }
+}
+
+#[test]
+fn very_many_rows_are_arranged_for_warpgroups() {
+    for norm in [false, true] {
+        let mut op = matmul(200, 512, 256, Epilogue::Add);
+        if norm {
+            op = with_norm(op);
+        }
+        let launches = plan_on(&Fake::new(HOPPER, PACKED), &op);
+        let [arrange, product] = launches.as_slice() else { panic!("{launches:?}") };
+        assert_eq!(arrange.kernel, "gemm_arrange_bf16");
+        assert!(product.kernel.starts_with("gemm_wgmma_n"), "{product:?}");
+        let (first, second): (ArrangeParams, GemmWgmmaParams) = (params(arrange), params(product));
+        assert_eq!(first.out, 1 << 60);
+        assert_eq!(first.x.address, 2 << 32);
+        assert_eq!(first.norm.address, if norm { 3 << 32 } else { 0 });
+        assert_eq!((first.room, arrange.grid), (second.product.x.stride, [200, 1, 1]));
+        assert_eq!(second.product.x.address, 1 << 60);
+        assert_eq!(second.product.weight, 1 << 50);
+    }
+    // f32 that no norm rounds stays f32.
+    let mut op = matmul(200, 512, 256, Epilogue::Store);
+    let Op::Matmul { x, .. } = &mut op else { unreachable!() };
+    x.dtype = DType::F32;
+    assert_eq!(kernels(&Fake::new(HOPPER, PACKED), &op), ["gemm_any"]);
+}
+
+/// Tokens of a warpgroup kernel's tile, by its name.
+fn wgmma_tokens(launch: &Launch) -> u32 {
+    launch.kernel.strip_prefix("gemm_wgmma_n").unwrap().split('_').next().unwrap().parse().unwrap()
+}
+
+#[test]
+fn tiles_of_warpgroups_cover_everything() {
+    let shapes = [(6144, 4096), (4096, 14336), (28672, 4096), (128_256, 4096), (16, 64), (80, 128)];
+    for chip in [HOPPER, Chip { num_sms: 4, ..HOPPER }] {
+        for n in [161, 192, 256, 257, 400, 2048, 5000] {
+            for (rows, cols) in shapes {
+                let fake = Fake::new(chip, PACKED);
+                let launches = plan_on(&fake, &matmul(n, rows, cols, Epilogue::Store));
+                let mut tokens = 0;
+                for pair in launches.chunks(2) {
+                    let (arrange, launch) = (params::<ArrangeParams>(&pair[0]), &pair[1]);
+                    let p: GemmWgmmaParams = params(launch);
+                    let tile = wgmma_tokens(launch);
+                    assert_eq!(arrange.num_tokens, p.product.num_tokens);
+                    assert_eq!(p.num_token_tiles, arrange.num_tokens.div_ceil(tile));
+                    assert_eq!(arrange.room, p.num_token_tiles * tile);
+                    assert!(u64::from(arrange.room * cols) * 2 <= fake.workspace_bytes);
+                    let covered = p.num_row_chunks * 128 * (1 + p.shares_x);
+                    assert!(covered >= rows && covered < rows + 256, "{launch:?}");
+                    let workers = launch.grid[0] / launch.cluster;
+                    let all = p.num_row_chunks * p.num_token_tiles;
+                    let cuts = launch.cluster > 1 && p.shares_x == 0;
+                    assert!(workers == all || !cuts && workers < all, "{launch:?}");
+                    assert!(p.shares_x == 0 || launch.cluster == 2, "{launch:?}");
+                    assert!(p.num_stages >= 2 && launch.shared_bytes <= chip.max_shared_bytes);
+                    tokens += arrange.num_tokens;
+                }
+                assert_eq!(tokens, n);
+            }
+        }
+    }
+}
+
+#[test]
+fn a_workspace_too_small_for_warpgroups_leaves_the_other_kernel() {
+    let mut fake = Fake::new(HOPPER, PACKED);
+    fake.workspace_bytes = 150 * 256 * 2;
+    let op = matmul(600, 512, 256, Epilogue::Store);
+    assert!(kernels(&fake, &op)[0].starts_with("gemm_packed_"));
+    fake.workspace_bytes = 300 * 256 * 2;
+    let launches = plan_on(&fake, &with_norm(op));
+    let tokens = launches.iter().step_by(2).map(params::<ArrangeParams>);
+    let tokens: Vec<u32> = tokens.map(|arrange| arrange.num_tokens).collect();
+    assert_eq!(tokens, [256, 256, 88]);
 }

@@ -1,0 +1,492 @@
+// Products of very many rows with a packed weight, on Hopper.
+//
+// The weight is the A operand, from registers, and its rows are M; the tokens are N. A ring of
+// slots in shared memory, 64 columns each, is filled by three threads with bulk copies, two of the
+// weight and one of x, and emptied by two warpgroups that multiply 64 rows each. The threads that
+// fetch the weight start before the kernel in front has ended.
+//
+// x lies arranged: a group of 64 columns after the other, in it the tokens, 128 bytes each. Tensor
+// cores take the columns in the order that the packed weight has them (see packed.cuh): columns
+// 16t + 2i and 16t + 2i + 1 of the group, t < 4, are the 16-byte piece i of the token. And they
+// expect piece i of token n in the place of piece i ^ n % 8.
+//
+// A cluster either cuts the columns, and adds up its blocks' sums in the order of their ranks
+// through each other's shared memory, or its two blocks take neighbouring rows, and each fetches
+// half of their x for both.
+#pragma once
+
+#include "cluster.cuh"
+#include "fetch.cuh"
+#include "gemm.cuh"
+#include "packed.cuh"
+#include "params/gemm_wgmma.cuh"
+#include "pdl.cuh"
+#include "wgmma.cuh"
+
+constexpr uint32_t WGMMA_WARPS = 8;  // that multiply, 16 rows each
+constexpr uint32_t FETCHERS = 2;  // threads that fetch the weight
+constexpr uint32_t WGMMA_THREADS = (WGMMA_WARPS + 4) * 32;
+constexpr uint32_t TOGETHER = 8;  // token tiles that share a weight from the cache
+constexpr uint32_t TOKEN_BYTES = 2 * PACKED_GROUP_COLS;  // of a token in a slot
+constexpr uint32_t FINISH_TOKENS = 32;  // that a warp finishes at a time
+
+// A block's tile: 128 rows by 8 * TILES tokens.
+template <int TILES>
+struct WgmmaShape {
+    static constexpr uint32_t TOKENS = 8 * TILES;
+    static constexpr uint32_t X_BYTES = TOKENS * TOKEN_BYTES;
+    static constexpr uint32_t WEIGHT_BYTES = WGMMA_WARPS * PACKED_GROUP_BYTES;
+    static constexpr uint32_t SLOT_BYTES = X_BYTES + WEIGHT_BYTES;
+};
+
+// Moves registers from the warps that fetch to those that multiply, four warps at a time.
+template <int COUNT>
+__device__ __forceinline__ void take_registers() {
+    asm volatile("setmaxnreg.inc.sync.aligned.u32 %0;" ::"n"(COUNT));
+}
+template <int COUNT>
+__device__ __forceinline__ void leave_registers() {
+    asm volatile("setmaxnreg.dec.sync.aligned.u32 %0;" ::"n"(COUNT));
+}
+
+// `address` of shared memory as block `rank` of the cluster has it.
+__device__ __forceinline__ uint32_t map_shared(uint32_t address, uint32_t rank) {
+    uint32_t remote;
+    asm("mapa.shared::cluster.u32 %0, %1, %2;" : "=r"(remote) : "r"(address), "r"(rank));
+    return remote;
+}
+
+// Arrives at a barrier of any block of the cluster.
+__device__ __forceinline__ void arrive_in_cluster(uint32_t barrier, uint32_t rank) {
+    asm volatile("mbarrier.arrive.release.cluster.shared::cluster.b64 _, [%0];" ::"r"(
+                     map_shared(barrier, rank))
+                 : "memory");
+}
+
+// `copy_bulk` to the same place of both blocks of a cluster, and to the barriers of both.
+__device__ __forceinline__ void copy_bulk_to_both(uint32_t to, uint64_t from, uint32_t bytes,
+                                                  uint32_t barrier, uint64_t policy) {
+    const uint16_t both = 3;
+    asm volatile(
+        "cp.async.bulk.shared::cluster.global.mbarrier::complete_tx::bytes"
+        ".multicast::cluster.L2::cache_hint [%0], [%1], %2, [%3], %4, %5;" ::"r"(to),
+        "l"(from), "r"(bytes), "r"(barrier), "h"(both), "l"(policy)
+        : "memory");
+}
+
+__device__ __forceinline__ void store_shared16(uint32_t to, const float (&c)[4]) {
+    asm volatile("st.shared.v4.f32 [%0], {%1, %2, %3, %4};" ::"r"(to), "f"(c[0]), "f"(c[1]),
+                 "f"(c[2]), "f"(c[3])
+                 : "memory");
+}
+
+// The place of a next slot in the ring.
+struct Cursor {
+    uint32_t slot = 0;
+    uint32_t parity = 0;
+
+    __device__ __forceinline__ void advance(uint32_t num_stages) {
+        if (++slot < num_stages) return;
+        slot = 0, parity ^= 1;
+    }
+};
+
+// One tile of the output.
+struct WgmmaChunk {
+    uint32_t token;  // first token
+    uint32_t unit;   // first unit of 16 rows
+};
+
+// The ring, as addresses of shared memory, and this block's part of the work.
+template <int TILES>
+struct WgmmaRing {
+    using S = WgmmaShape<TILES>;
+    const GemmWgmmaParams& p;
+    uint32_t slots, full, empty;       // slots, and barriers: one of each per slot
+    uint32_t first_group, num_groups;  // groups of 64 columns
+    bool shares_x, cuts;               // what the cluster does
+
+    __device__ __forceinline__ WgmmaRing(const GemmWgmmaParams& p, unsigned char* shared) : p(p) {
+        slots = shared_address(shared);
+        full = slots + p.num_stages * S::SLOT_BYTES;
+        empty = full + p.num_stages * 8;
+        shares_x = p.shares_x != 0;
+        cuts = !shares_x && cluster_size() > 1;
+        const uint32_t groups = p.product.cols / PACKED_GROUP_COLS;
+        const uint32_t size = cuts ? cluster_size() : 1, rank = cuts ? cluster_rank() : 0;
+        first_group = groups * rank / size;
+        num_groups = groups * (rank + 1) / size - first_group;
+    }
+
+    // Behind the ring: what the warps turn their results around in.
+    __device__ __forceinline__ uint32_t scratch_offset() const {
+        return p.num_stages * (S::SLOT_BYTES + 16);
+    }
+
+    __device__ __forceinline__ void init() const {
+        if (threadIdx.x == 0) {
+            for (uint32_t i = 0; i < p.num_stages; ++i) {
+                mbarrier_init(full + i * 8, FETCHERS + 1);
+                mbarrier_init(empty + i * 8, shares_x ? 2 * WGMMA_WARPS : WGMMA_WARPS);
+            }
+            mbarrier_init_fence();
+        }
+        __syncthreads();
+        if (shares_x) cluster_sync();
+    }
+
+    __device__ __forceinline__ uint32_t slot(Cursor at) const {
+        return slots + at.slot * S::SLOT_BYTES;
+    }
+    __device__ __forceinline__ void wait_full(Cursor at) const {
+        mbarrier_wait(full + at.slot * 8, at.parity);
+    }
+    __device__ __forceinline__ void wait_empty(Cursor at) const {
+        mbarrier_wait(empty + at.slot * 8, at.parity ^ 1);
+    }
+
+    // A warp is done with a slot, and says so to whoever fills it.
+    __device__ __forceinline__ void release(uint32_t slot) const {
+        __syncwarp();
+        const uint32_t lane = threadIdx.x % 32, barrier = empty + slot * 8;
+        if (!shares_x) {
+            if (lane == 0) mbarrier_arrive(barrier);
+        } else if (lane < 2) {
+            arrive_in_cluster(barrier, lane);
+        }
+    }
+
+    // This block's chunks: token tiles run fastest, as many as find the weight in the cache.
+    template <typename F>
+    __device__ __forceinline__ void for_each_chunk(F f) const {
+        const uint32_t rows = p.num_row_chunks, num_chunks = rows * p.num_token_tiles;
+        const uint32_t blocks = shares_x ? 2 : 1, rank = shares_x ? cluster_rank() : 0;
+        const uint32_t step = gridDim.x / cluster_size();
+        for (uint32_t i = blockIdx.x / cluster_size(); i < num_chunks; i += step) {
+            const uint32_t first = i / (rows * TOGETHER) * TOGETHER;
+            const uint32_t together = min(TOGETHER, p.num_token_tiles - first);
+            const uint32_t inside = i - first * rows, row = inside / together * blocks + rank;
+            const uint32_t token = (first + inside % together) * S::TOKENS;
+            f(WgmmaChunk{token, row * WGMMA_WARPS});
+        }
+    }
+
+    // One thread for each of `FETCHERS` shares: copies the weight. Past the last unit it copies that
+    // one again, for sums that nobody stores. No proxy fence comes before a slot is filled again:
+    // what was read of it has been multiplied, so it has arrived.
+    __device__ __forceinline__ void fetch_weight(uint32_t share) const {
+        constexpr uint32_t UNITS = WGMMA_WARPS / FETCHERS;
+        const uint64_t policy = cache_policy(p.num_token_tiles == 1);
+        const uint32_t groups = p.product.cols / PACKED_GROUP_COLS;
+        const uint32_t last = p.product.rows / PACKED_UNIT_ROWS - 1;
+        const uint32_t to = S::X_BYTES + share * UNITS * PACKED_GROUP_BYTES;
+        Cursor at;
+        for_each_chunk([&](WgmmaChunk chunk) {
+            uint64_t from[UNITS];
+#pragma unroll
+            for (uint32_t i = 0; i < UNITS; ++i) {
+                const uint32_t unit = min(chunk.unit + share * UNITS + i, last);
+                const uint64_t tile = uint64_t(unit) * groups + first_group;
+                from[i] = p.product.weight + tile * PACKED_GROUP_BYTES;
+            }
+            for (uint32_t left = num_groups; left > 0; --left) {
+                wait_empty(at);
+                const uint32_t barrier = full + at.slot * 8, unit = slot(at) + to;
+                mbarrier_arrive_expect(barrier, UNITS * PACKED_GROUP_BYTES);
+#pragma unroll
+                for (uint32_t i = 0; i < UNITS; ++i) {
+                    copy_bulk(unit + i * PACKED_GROUP_BYTES, from[i], PACKED_GROUP_BYTES, barrier,
+                              policy);
+                    from[i] += PACKED_GROUP_BYTES;
+                }
+                at.advance(p.num_stages);
+            }
+        });
+    }
+
+    // One thread: copies x.
+    __device__ __forceinline__ void fetch_x() const {
+        const uint64_t policy = cache_policy(false);
+        const uint32_t half = shares_x ? cluster_rank() * S::X_BYTES / 2 : 0;
+        const uint64_t group_bytes = uint64_t(p.product.x.stride) * TOKEN_BYTES;
+        Cursor at;
+        for_each_chunk([&](WgmmaChunk chunk) {
+            uint64_t from = p.product.x.address + first_group * group_bytes;
+            from += uint64_t(chunk.token) * TOKEN_BYTES + half;
+            for (uint32_t i = 0; i < num_groups; ++i, from += group_bytes) {
+                wait_empty(at);
+                const uint32_t barrier = full + at.slot * 8, to = slot(at) + half;
+                mbarrier_arrive_expect(barrier, S::X_BYTES);
+                if (shares_x) {
+                    copy_bulk_to_both(to, from, S::X_BYTES / 2, barrier, policy);
+                } else {
+                    copy_bulk(to, from, S::X_BYTES, barrier, policy);
+                }
+                at.advance(p.num_stages);
+            }
+        });
+    }
+};
+
+// Eight elements as `Fetched` has them.
+__device__ __forceinline__ void convert_octet(uint4 low, uint4 high, uint32_t dtype,
+                                              float (&out)[8]) {
+    if (dtype == DTYPE_BF16) return unpack8<unpack_bf16>(low, out);
+    if (dtype == DTYPE_F16) return unpack8<unpack_f16>(low, out);
+    const uint32_t bits[8] = {low.x, low.y, low.z, low.w, high.x, high.y, high.z, high.w};
+#pragma unroll
+    for (int i = 0; i < 8; ++i) out[i] = __uint_as_float(bits[i]);
+}
+
+// Finishes a warp's 16 rows, 32 tokens at a time.
+struct FinishRows : Finish<1> {
+    static constexpr uint32_t FLOATS = FINISH_TOKENS * PITCH;
+
+    using Finish<1>::Finish;
+
+    // Takes the sums of tokens 8j .. 8j + 8.
+    __device__ __forceinline__ void take(const float (&c)[4], uint32_t j) const {
+        const uint32_t lane = threadIdx.x % 32, g = lane / 4, t = lane % 4;
+        float* first = scratch + (8 * j + 2 * t) * PITCH + g;
+        float* second = first + PITCH;
+        first[0] = c[0] + bias[0][0], second[0] = c[1] + bias[0][0];
+        first[8] = c[2] + bias[0][1], second[8] = c[3] + bias[0][1];
+    }
+
+    // What a lane adds to, 8 columns of two tokens, as far as whole octets are there.
+    struct Old {
+        uint4 low[2], high[2];
+    };
+
+    // Whether octets are stored, and loaded, in one piece.
+    __device__ __forceinline__ bool by_octets() const {
+        return takes_8(p.out) && num_cols() % 8 == 0;
+    }
+
+    // Loads what the lane's sums of tokens `token` and on are added to.
+    __device__ __forceinline__ void load_old(uint32_t token, Old& old) const {
+        const uint32_t lane = threadIdx.x % 32, col = unit * 16 + lane % 2 * 8;
+#pragma unroll
+        for (uint32_t i = 0; i < 2; ++i) {
+            const uint32_t row = token + lane / 2 + 16 * i;
+            if (row >= p.num_tokens || col >= num_cols()) continue;
+            const Fetched<8> fetched(row_of(p.out, row), col);
+            old.low[i] = fetched.low, old.high[i] = fetched.high;
+        }
+    }
+
+    // Stores what was taken, as tokens `token` and on. All lanes of the warp call it.
+    __device__ __forceinline__ void store_taken(uint32_t token, const Old& old) const {
+        __syncwarp();
+        const uint32_t lane = threadIdx.x % 32;
+        if (paired) {
+            store_piece<0>(token, lane, 0, old);
+        } else {
+            store_piece<0>(token, lane / 2, lane % 2, old);
+            store_piece<1>(token, lane / 2 + 16, lane % 2, old);
+        }
+        __syncwarp();
+    }
+
+    // Stores 8 columns of the j-th token that was taken; `I` says which of a lane's two.
+    template <int I>
+    __device__ __forceinline__ void store_piece(uint32_t token, uint32_t j, uint32_t octet,
+                                                const Old& old) const {
+        const uint32_t col = (unit * (paired ? 1 : 2) + octet) * 8;
+        if (token + j >= p.num_tokens || col >= num_cols()) return;
+        float* from = scratch + j * PITCH + octet * 8;
+        const Row row = row_of(p.out, token + j);
+        if (!by_octets()) return store_octet(row, col, from);
+        float y[8], other[8];
+        read_octet(from, y);
+        if (paired) {
+            read_octet(from + 8, other);
+#pragma unroll
+            for (int i = 0; i < 8; ++i) y[i] = __fdividef(y[i], 1.0f + expf(-y[i])) * other[i];
+        } else if (p.epilogue == EPILOGUE_ADD) {
+            convert_octet(old.low[I], old.high[I], row.dtype, other);
+#pragma unroll
+            for (int i = 0; i < 8; ++i) y[i] += other[i];
+        }
+        row.store(col, y);
+    }
+
+    // Finishes parts `begin` to `end` of 32 tokens, from token `token`: `take_part` takes one. What
+    // is added to is loaded a part ahead.
+    template <typename F>
+    __device__ __forceinline__ void finish(uint32_t token, uint32_t begin, uint32_t end,
+                                           F take_part) const {
+        const bool adds = p.epilogue == EPILOGUE_ADD && by_octets();
+        Old old = {}, next = {};
+        if (adds) load_old(token + begin * FINISH_TOKENS, next);
+#pragma unroll 1
+        for (uint32_t part = begin; part < end; ++part) {
+            const uint32_t first = token + part * FINISH_TOKENS;
+            old = next;
+            if (adds && part + 1 < end) load_old(first + FINISH_TOKENS, next);
+            take_part(part);
+            store_taken(first, old);
+        }
+    }
+};
+
+// One warp's part of a chunk: 16 rows by 8 * TILES tokens.
+template <typename T, int TILES>
+struct WgmmaTile {
+    static constexpr uint32_t TAKEN = FINISH_TOKENS / 8;  // tiles of 8 tokens finished together
+    static constexpr uint32_t PARTS = TILES / TAKEN;
+
+    const WgmmaRing<TILES>& ring;
+    float sums[TILES][4];
+    uint32_t a_offset;  // in a slot
+
+    __device__ __forceinline__ explicit WgmmaTile(const WgmmaRing<TILES>& ring) : ring(ring) {
+        a_offset = WgmmaShape<TILES>::X_BYTES + threadIdx.x / 32 * PACKED_GROUP_BYTES +
+                   threadIdx.x % 32 * 16;
+    }
+
+    // The weight of a slot, for which it waits.
+    __device__ __forceinline__ void load_a(uint32_t (&a)[4][4], Cursor at) const {
+        ring.wait_full(at);
+#pragma unroll
+        for (int i = 0; i < 4; ++i) {
+            load_shared16(a[i], ring.slot(at) + a_offset + i * PACKED_TILE_BYTES);
+        }
+    }
+
+    // Multiplies a slot, and loads the next one's weight meanwhile.
+    __device__ __forceinline__ void step(const uint32_t (&a)[4][4], uint32_t (&next)[4][4],
+                                         Cursor& at, bool more) {
+        const uint32_t slot = at.slot;
+        const uint64_t b = wgmma_swizzled(ring.slot(at));
+        wgmma_fence();
+#pragma unroll
+        for (int i = 0; i < 4; ++i) wgmma<T, TILES>(sums, a[i], b + 2 * i);
+        wgmma_commit();
+        at.advance(ring.p.num_stages);
+        if (more) load_a(next, at);
+        wgmma_wait();
+        ring.release(slot);
+    }
+
+    // The product of all of this block's columns.
+    __device__ __forceinline__ void multiply(Cursor& at) {
+        uint32_t even[4][4], odd[4][4];
+#pragma unroll
+        for (int i = 0; i < TILES * 4; ++i) sums[i / 4][i % 4] = 0.0f;
+        load_a(even, at);
+        for (uint32_t left = ring.num_groups;; left -= 2) {
+            step(even, odd, at, left > 1);
+            if (left <= 1) break;
+            step(odd, even, at, left > 2);
+            if (left <= 2) break;
+        }
+        hold_sums(sums);
+    }
+
+    // Where this warp's sums of 8 tokens lie when the ring holds sums.
+    __device__ __forceinline__ uint32_t place(uint32_t j) const {
+        return ring.slots + ((threadIdx.x / 32 * TILES + j) * 32 + threadIdx.x % 32) * 16;
+    }
+
+    // Shows the sums to the cluster.
+    __device__ __forceinline__ void publish() const {
+#pragma unroll
+        for (int j = 0; j < TILES; ++j) store_shared16(place(j), sums[j]);
+    }
+
+    // The cluster's sums of 8 tokens, added up in the order of the ranks.
+    __device__ __forceinline__ void collect(uint32_t j, float (&out)[4]) const {
+        out[0] = out[1] = out[2] = out[3] = 0.0f;
+        for (uint32_t rank = 0; rank < cluster_size(); ++rank) {
+            float part[4];
+            asm volatile("ld.shared::cluster.v4.f32 {%0, %1, %2, %3}, [%4];"
+                         : "=f"(part[0]), "=f"(part[1]), "=f"(part[2]), "=f"(part[3])
+                         : "r"(map_shared(place(j), rank))
+                         : "memory");
+#pragma unroll
+            for (int i = 0; i < 4; ++i) out[i] += part[i];
+        }
+    }
+
+    // Finishes its own sums.
+    __device__ __forceinline__ void finish(const FinishRows& rows, uint32_t token) const {
+        rows.finish(token, 0, PARTS, [&](uint32_t part) {
+#pragma unroll
+            for (uint32_t j = 0; j < TILES; ++j) {
+                if (j / TAKEN == part) rows.take(sums[j], j % TAKEN);
+            }
+        });
+    }
+
+    // Finishes this block's share of the cluster's sums.
+    __device__ __forceinline__ void finish_share(const FinishRows& rows, uint32_t token) const {
+        const uint32_t share = (PARTS + cluster_size() - 1) / cluster_size();
+        const uint32_t begin = min(cluster_rank() * share, PARTS), end = min(begin + share, PARTS);
+        rows.finish(token, begin, end, [&](uint32_t part) {
+#pragma unroll
+            for (uint32_t j = 0; j < TAKEN; ++j) {
+                float c[4];
+                collect(part * TAKEN + j, c);
+                rows.take(c, j);
+            }
+        });
+    }
+};
+
+template <typename T, int TILES>
+__device__ __forceinline__ void wgmma_chunks(const WgmmaRing<TILES>& ring, float* scratch) {
+    Cursor at;
+    ring.for_each_chunk([&](WgmmaChunk chunk) {
+        WgmmaTile<T, TILES> tile(ring);
+        tile.multiply(at);
+        const FinishRows rows(ring.p.product, scratch, chunk.unit + threadIdx.x / 32);
+        if (ring.cuts) {
+            __syncthreads();
+            tile.publish();
+            cluster_sync();
+            tile.finish_share(rows, chunk.token);
+        } else {
+            tile.finish(rows, chunk.token);
+        }
+    });
+}
+
+// `out = epilogue(x * weight^T + bias)`, of arranged 16-bit x and packed weight. A cluster that
+// cuts the columns has one chunk.
+template <typename T, int TILES>
+__device__ __forceinline__ void gemm_wgmma(const GemmWgmmaParams& p) {
+    extern __shared__ __align__(1024) unsigned char shared[];
+    const WgmmaRing<TILES> ring(p, shared);
+    ring.init();
+    const uint32_t warp = threadIdx.x / 32;
+    if (warp < WGMMA_WARPS) {
+        take_registers<232>();
+        pdl_wait();
+        float* scratch = reinterpret_cast<float*>(shared + ring.scratch_offset());
+        wgmma_chunks<T, TILES>(ring, scratch + warp * FinishRows::FLOATS);
+    } else {
+        leave_registers<40>();
+        const uint32_t fetcher = warp - WGMMA_WARPS;
+        if (fetcher < FETCHERS && threadIdx.x % 32 == 0) ring.fetch_weight(fetcher);
+        if (fetcher == FETCHERS) {
+            pdl_wait();
+            if (threadIdx.x % 32 == 0) ring.fetch_x();
+            pdl_launch_dependents();
+        }
+        __syncwarp();
+        if (ring.cuts) {
+            __syncthreads();
+            cluster_sync();
+        }
+    }
+    // Shared memory stays until the cluster is done with it.
+    if (cluster_size() > 1) cluster_sync();
+}
+
+// An entry point.
+#define GEMM_WGMMA(NAME, T, TILES)                                  \
+    extern "C" __global__ void __launch_bounds__(WGMMA_THREADS, 1)  \
+        NAME(const __grid_constant__ GemmWgmmaParams p) {           \
+        gemm_wgmma<T, TILES>(p);                                    \
+    }

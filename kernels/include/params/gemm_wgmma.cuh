@@ -1,0 +1,27 @@
+// Parameters of the products of very many rows; twins in src/params/gemm_wgmma.rs.
+#pragma once
+
+#include "gemm.cuh"
+
+// `out = epilogue(x * weight^T + bias)`. x is arranged, see ../gemm_wgmma.cuh, and its stride is
+// the tokens of a group of columns.
+struct GemmWgmmaParams {
+    GemmParams product;
+    uint32_t num_row_chunks;   // chunks that cover the rows
+    uint32_t num_token_tiles;  // tiles that cover the tokens
+    uint32_t num_stages;       // slots of the ring
+    uint32_t shares_x;         // whether a cluster of two shares x; else it cuts the columns
+};
+static_assert(sizeof(GemmWgmmaParams) == 88, "twin of GemmWgmmaParams in gemm_wgmma.rs");
+
+// Arranges x for them, normalised where there is a norm.
+struct ArrangeParams {
+    uint64_t out;         // [cols / 64, room, 64] elements of the type that the kernel says
+    View x;               // [num_tokens, cols]
+    View norm;            // [1, cols]; address 0: none
+    uint32_t num_tokens;
+    uint32_t room;        // tokens of a group of columns
+    uint32_t cols;        // a multiple of 64
+    float eps;            // the norm's
+};
+static_assert(sizeof(ArrangeParams) == 56, "twin of ArrangeParams in gemm_wgmma.rs");
