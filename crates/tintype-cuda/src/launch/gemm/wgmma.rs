@@ -1,5 +1,5 @@
-//! How the kernels for very many rows share out a product: which tile of tokens, and what the
-//! blocks of a cluster do together.
+//! How the kernels for very many rows share out a product: which tile of tokens, and whether a
+//! cluster cuts the columns. Clusters that share x are slower on an H200 and not used.
 
 use bytemuck::Zeroable;
 use tintype_kernels::params::{ArrangeParams, GemmParams, GemmWgmmaParams, View};
@@ -7,7 +7,7 @@ use tintype_ops::DType;
 
 use super::super::{Chip, Launch};
 
-/// Threads of a block: 8 warps that multiply and 4 of which two fetch.
+/// Threads of a block: 8 warps that multiply and 4 of which three fetch.
 const THREADS: u32 = 384;
 /// Rows of a block's tile.
 const ROWS: u32 = 128;
@@ -26,13 +26,15 @@ const ARRANGE_THREADS: (u32, u32) = (1024, 8);
 /// Fewest tokens for which these kernels are the faster ones.
 pub(super) const MIN_TOKENS: u32 = 160;
 
-/// Picoseconds: of a slot's products with one token of the tile, of a byte that comes out of the
-/// cache, of finishing a tile and each of its tokens, and of adding up a cluster's sums.
-const TOKEN: u64 = 2_700;
-const BYTE: u64 = 17;
-const FINISH: u64 = 1_500_000;
-const FINISH_TOKEN: u64 = 8_000;
-const MERGE: u64 = 2_500_000;
+/// Picoseconds, fitted to an H200: of a byte that comes out of the cache (the products of a slot
+/// take less), of finishing a tile and each of its tokens, and of adding up a cluster's sums.
+const BYTE: u64 = 13;
+const FINISH: u64 = 3_000_000;
+const FINISH_TOKEN: u64 = 29_000;
+const MERGE: u64 = 6_500_000;
+
+/// Sizes of clusters to look at.
+const CLUSTERS: [u32; 4] = [1, 2, 4, 8];
 
 /// A kernel, and the one that arranges x for it.
 #[derive(Debug)]
@@ -62,48 +64,14 @@ impl Kernel {
     }
 }
 
-/// What the blocks of a cluster do together.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Cluster {
-    /// There is one.
-    Alone,
-    /// Two take neighbouring rows, and each fetches half of x for both.
-    SharesX,
-    /// So many cut the columns, and add up their sums.
-    Cuts(u32),
-}
-
-const CLUSTERS: [Cluster; 5] =
-    [Cluster::Alone, Cluster::SharesX, Cluster::Cuts(2), Cluster::Cuts(4), Cluster::Cuts(8)];
-
-impl Cluster {
-    /// Blocks.
-    const fn size(self) -> u32 {
-        match self {
-            Self::Alone => 1,
-            Self::SharesX => 2,
-            Self::Cuts(size) => size,
-        }
-    }
-
-    /// How many blocks have rows of their own.
-    const fn tiles(self) -> u32 {
-        if matches!(self, Self::SharesX) { 2 } else { 1 }
-    }
-
-    /// Into how many parts the columns are cut.
-    const fn cut(self) -> u32 {
-        if let Self::Cuts(size) = self { size } else { 1 }
-    }
-}
-
 /// One way to share out a product.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Split {
     kernel: &'static Kernel,
-    cluster: Cluster,
+    /// Blocks of a cluster, which cut the columns.
+    cluster: u32,
     token_tiles: u32,
-    /// Tiles, or with shared x pairs of tiles, that cover the rows.
+    /// Tiles that cover the rows.
     row_chunks: u32,
     /// Clusters; where they cut the columns one for each chunk.
     workers: u32,
@@ -127,15 +95,15 @@ impl Split {
 
     fn new(
         kernel: &'static Kernel,
-        cluster: Cluster,
+        cluster: u32,
         [tokens, rows]: [u32; 2],
         chip: Chip,
     ) -> Option<Self> {
         let token_tiles = tokens.div_ceil(kernel.tokens);
-        let row_chunks = rows.div_ceil(ROWS * cluster.tiles());
+        let row_chunks = rows.div_ceil(ROWS);
         let chunks = row_chunks.checked_mul(token_tiles)?;
-        let places = num_clusters(chip, cluster.size());
-        let workers = if cluster.cut() > 1 { chunks } else { chunks.min(places) };
+        let places = num_clusters(chip, cluster);
+        let workers = if cluster > 1 { chunks } else { chunks.min(places) };
         let rounds = chunks.checked_div(places)? + u32::from(!chunks.is_multiple_of(places));
         let stages = kernel.stages(chip);
         Some(Self { kernel, cluster, token_tiles, row_chunks, workers, rounds, stages })
@@ -150,20 +118,17 @@ impl Split {
     /// whether the sums of a tile go through the ring.
     fn fits(&self, groups: u32) -> bool {
         let ring = self.stages * (self.kernel.slot_bytes() - BARRIER_BYTES);
-        let cut = self.cluster.cut();
-        let cuts = cut <= groups && ROWS * self.kernel.tokens * 4 <= ring;
-        self.stages >= 2 && (cut == 1 || cuts)
+        let cuts = self.cluster <= groups && ROWS * self.kernel.tokens * 4 <= ring;
+        self.stages >= 2 && (self.cluster == 1 || cuts)
     }
 
     /// Roughly how long it takes, in picoseconds.
     fn cost(&self, groups: u32) -> u64 {
         let tokens = u64::from(self.kernel.tokens);
-        let fetched = u64::from(ROWS) + tokens / u64::from(self.cluster.tiles());
-        let slot = (tokens * TOKEN).max(fetched * u64::from(SLOT_ROW_BYTES) * BYTE);
-        let cut = self.cluster.cut();
-        let finish = FINISH + tokens * FINISH_TOKEN / u64::from(cut);
-        let chunk = u64::from(groups.div_ceil(cut)) * slot + finish;
-        u64::from(self.rounds) * chunk + if cut > 1 { MERGE } else { 0 }
+        let slot = (u64::from(ROWS) + tokens) * u64::from(SLOT_ROW_BYTES) * BYTE;
+        let finish = FINISH + tokens * FINISH_TOKEN / u64::from(self.cluster);
+        let chunk = u64::from(groups.div_ceil(self.cluster)) * slot + finish;
+        u64::from(self.rounds) * chunk + if self.cluster > 1 { MERGE } else { 0 }
     }
 
     /// The launch of `product`, whose x is arranged in [`Split::room`] tokens.
@@ -174,11 +139,11 @@ impl Split {
             num_row_chunks: self.row_chunks,
             num_token_tiles: self.token_tiles,
             num_stages: self.stages,
-            shares_x: u32::from(self.cluster == Cluster::SharesX),
+            shares_x: 0,
         };
         let Kernel { bf16, f16, .. } = self.kernel;
         let name = if dtype == DType::F16 { f16 } else { bf16 };
-        let size = self.cluster.size();
+        let size = self.cluster;
         let mut launch = Launch::new(name, [self.workers * size, 1, 1], [THREADS, 1, 1], &params);
         launch.cluster = size;
         launch.shared_bytes = self.stages * self.kernel.slot_bytes() + SCRATCH_BYTES;
