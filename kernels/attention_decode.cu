@@ -4,7 +4,8 @@
 #include "attention_decode.cuh"
 #include "pdl.cuh"
 
-namespace {
+// Named, since names in an unnamed one depend on where the file lies.
+namespace attention_decode_cu {
 
 template <typename T, uint32_t DIM>
 __device__ __forceinline__ void attention_decode(const AttentionParams& p) {
@@ -28,7 +29,9 @@ __device__ __forceinline__ void attention_decode(const AttentionParams& p) {
     merge(p, split, row_of(p.out, row), shared, end - first);
 }
 
-}  // namespace
+}  // namespace attention_decode_cu
+
+using namespace attention_decode_cu;
 
 #define ATTENTION_DECODE(name, type, dim, warps)                    \
     extern "C" __global__ void __launch_bounds__(warps * 32, 1)     \

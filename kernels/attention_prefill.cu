@@ -4,7 +4,8 @@
 #include "attention_prefill.cuh"
 #include "pdl.cuh"
 
-namespace {
+// Named, since names in an unnamed one depend on where the file lies.
+namespace attention_prefill_cu {
 
 // The work of a block.
 template <typename T, typename Shape>
@@ -179,7 +180,9 @@ __device__ __forceinline__ void attention_prefill(const AttentionParams& p) {
     block.store(warp);
 }
 
-}  // namespace
+}  // namespace attention_prefill_cu
+
+using namespace attention_prefill_cu;
 
 // Keys of a tile and stages; `launch/attention.rs` knows the shared memory that they take.
 // Hopper has room for more than the smallest chips that the other build runs on.

@@ -8,7 +8,8 @@
 #include "params/gemm.cuh"
 #include "pdl.cuh"
 
-namespace {
+// Named, since names in an unnamed one depend on where the file lies.
+namespace gemm_any_cu {
 
 constexpr uint32_t THREADS = 256;
 constexpr uint32_t SIDE = 64;  // rows, and tokens, of a tile
@@ -99,7 +100,9 @@ struct Tile {
     }
 };
 
-}  // namespace
+}  // namespace gemm_any_cu
+
+using namespace gemm_any_cu;
 
 extern "C" __global__ void __launch_bounds__(THREADS)
     gemm_any(const __grid_constant__ GemmAnyParams p) {

@@ -8,7 +8,8 @@
 #include "packed.cuh"
 #include "pdl.cuh"
 
-namespace {
+// Named, since names in an unnamed one depend on where the file lies.
+namespace matvec_cu {
 
 constexpr uint32_t WARPS = 8;
 constexpr uint32_t THREADS = WARPS * 32;
@@ -276,7 +277,9 @@ __device__ __forceinline__ void matvec(const MatvecParams& p) {
     warp.finish_tokens(tile);
 }
 
-}  // namespace
+}  // namespace matvec_cu
+
+using namespace matvec_cu;
 
 // `matvec_<dtype of a row-major weight>_n<most tokens>`.
 #define MATVEC(name, DTYPE, TOKENS)                                      \

@@ -15,7 +15,8 @@
 
 #if HAS_BULK_COPIES
 
-namespace {
+// Named, since names in an unnamed one depend on where the file lies.
+namespace matvec_packed_cu {
 
 constexpr uint32_t THREADS = RING_WARPS * 32;
 
@@ -288,7 +289,9 @@ __device__ __forceinline__ void matvec_packed(const MatvecPackedParams& p) {
     run_units(p, work, shared, ring, x);
 }
 
-}  // namespace
+}  // namespace matvec_packed_cu
+
+using namespace matvec_packed_cu;
 
 // `matvec_packed_<dtype of weight and x>_n<most tokens>_g<most groups of 64 columns per warp>`.
 // Those of f16 take no norm: x times the norm's weight could overflow before it is scaled.

@@ -2,7 +2,8 @@
 #include "packed.cuh"
 #include "params/matvec.cuh"
 
-namespace {
+// Named, since names in an unnamed one depend on where the file lies.
+namespace pack_cu {
 
 // Whether a row of the matrix is in the piece.
 __device__ __forceinline__ bool in_piece(const PackParams& p, uint32_t row) {
@@ -53,7 +54,9 @@ __device__ __forceinline__ void pack_group(const PackParams& p, uint32_t unit, u
     if (in_piece(p, bottom)) store_half(to + 1, Columns(p, bottom, col));
 }
 
-}  // namespace
+}  // namespace pack_cu
+
+using namespace pack_cu;
 
 // A warp takes a group of 64 columns of a unit at a time. Blocks of 256 threads, any grid.
 extern "C" __global__ void __launch_bounds__(256) pack(const __grid_constant__ PackParams p) {

@@ -4,7 +4,8 @@
 #include "params/probe.cuh"
 #include "view.cuh"
 
-namespace {
+// Named, since names in an unnamed one depend on where the file lies.
+namespace probe_cu {
 
 constexpr uint32_t THREADS = 256;
 constexpr uint32_t IN_FLIGHT = 8;      // 16-byte loads of a thread
@@ -19,7 +20,9 @@ __device__ __forceinline__ uint4 load_once(uint64_t address) {
     return v;
 }
 
-}  // namespace
+}  // namespace probe_cu
+
+using namespace probe_cu;
 
 extern "C" __global__ void __launch_bounds__(THREADS)
     read_probe(const __grid_constant__ ReadProbeParams p) {
