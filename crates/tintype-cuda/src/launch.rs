@@ -11,8 +11,10 @@ mod rows;
 use std::ops::Range;
 
 use bytemuck::NoUninit;
-use tintype_kernels::params::{BF16, F16, F32, I32, View};
-use tintype_ops::{Buffer, DType, Op, Result, Tensor, Weight, WeightSource};
+use tintype_kernels::params::{
+    BF16, EPILOGUE_ADD, EPILOGUE_SILU_MUL, EPILOGUE_STORE, F16, F32, I32, View,
+};
+use tintype_ops::{Buffer, DType, Epilogue, Op, Result, Tensor, Weight, WeightSource};
 
 use crate::weights::WeightUpload;
 
@@ -168,4 +170,13 @@ pub(crate) fn pack(upload: &WeightUpload, rows: Range<u32>, piece: u64) -> Optio
     let Layout::Packed { gate_up } = upload.layout() else { return None };
     let size = [upload.source().rows(), upload.source().cols()];
     Some(matvec::pack([upload.address(), piece], size, gate_up, rows))
+}
+
+/// What a product does with its result, as kernels take it.
+const fn epilogue_tag(epilogue: Epilogue) -> u32 {
+    match epilogue {
+        Epilogue::Store => EPILOGUE_STORE,
+        Epilogue::Add => EPILOGUE_ADD,
+        Epilogue::SiluMul => EPILOGUE_SILU_MUL,
+    }
 }

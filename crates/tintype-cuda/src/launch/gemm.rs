@@ -10,12 +10,12 @@ mod wgmma;
 
 use bytemuck::Zeroable;
 use tintype_kernels::params::{
-    EPILOGUE_ADD, EPILOGUE_SILU_MUL, EPILOGUE_STORE, GemmAnyParams, GemmParams, NormParams,
-    PACKING_GATE_UP, PACKING_NONE, PACKING_PLAIN, View,
+    GemmAnyParams, GemmParams, PACKING_GATE_UP, PACKING_NONE, PACKING_PLAIN, View,
 };
 use tintype_ops::{DType, Epilogue, Error, Norm, Op, Result, Tensor, Weight};
 
-use super::{Chip, Launch, Layout, Placed, Placement, dtype_tag};
+use super::rows::rms_norm;
+use super::{Chip, Launch, Layout, Placed, Placement, dtype_tag, epilogue_tag};
 
 /// Rows of the weight that tensor cores take at a time.
 const UNIT_ROWS: u32 = 16;
@@ -29,8 +29,6 @@ const THREADS: u32 = 256;
 const ANY_TILE: u32 = 64;
 /// Tokens that a part of a batch is a multiple of, where the workspace cannot hold all.
 const PART_TOKENS: u32 = 256;
-/// Most threads that normalise a row, and the elements that each takes at a time.
-const NORM_THREADS: (u32, u32) = (1024, 8);
 
 /// Appends the launches of `op`.
 ///
@@ -158,7 +156,7 @@ impl Matmul {
         for part in self.parts(most) {
             let x =
                 View { address: workspace.address, stride: self.x.cols, dtype: dtype_tag(dtype) };
-            launches.push(normalise(x, part.x, norm, at));
+            launches.push(rms_norm(x, part.x, norm, at));
             launches.push(part.product(at, GemmParams { x, ..part.params(at) }));
         }
         Ok(())
@@ -237,30 +235,6 @@ impl Matmul {
 fn rows_of(tensor: Tensor, start: u32, most: u32) -> Tensor {
     let offset = tensor.offset + u64::from(start) * u64::from(tensor.stride);
     Tensor { offset, rows: most.min(tensor.rows - start), ..tensor }
-}
-
-/// The launch that writes the normalised rows of `x` to `out`.
-fn normalise(out: View, x: Tensor, norm: Norm, at: &dyn Placement) -> Launch {
-    let params = NormParams {
-        out,
-        x: at.view(x),
-        weight: at.view(norm.weight),
-        dim: x.cols,
-        heads: 1,
-        num_rows: x.rows,
-        eps: norm.eps,
-    };
-    let (most, each) = NORM_THREADS;
-    let threads = x.cols.div_ceil(each).next_multiple_of(32).min(most);
-    Launch::new("rms_norm", [x.rows, 1, 1], [threads, 1, 1], &params)
-}
-
-const fn epilogue_tag(epilogue: Epilogue) -> u32 {
-    match epilogue {
-        Epilogue::Store => EPILOGUE_STORE,
-        Epilogue::Add => EPILOGUE_ADD,
-        Epilogue::SiluMul => EPILOGUE_SILU_MUL,
-    }
 }
 
 #[cfg(test)]

@@ -7,22 +7,19 @@ mod pack;
 mod packed;
 
 use bytemuck::Zeroable;
-use tintype_kernels::params::{
-    EPILOGUE_ADD, EPILOGUE_SILU_MUL, EPILOGUE_STORE, MatvecParams, NormParams, View,
-};
+use tintype_kernels::params::{MatvecParams, View};
 use tintype_ops::{DType, Epilogue, Error, Norm, Op, Result, Tensor, Weight};
 
 pub(super) use pack::{layout, pack};
 
-use super::{Launch, Layout, Placed, Placement, dtype_tag};
+use super::rows::rms_norm;
+use super::{Launch, Layout, Placed, Placement, dtype_tag, epilogue_tag};
 
 /// Most rows of x.
 const MAX_TOKENS: u32 = 16;
 /// Threads and warps of a block of the kernels that take any operands.
 const THREADS: u32 = 256;
 const WARPS: u32 = 8;
-/// Most threads that normalise a row, and the elements that each takes at a time.
-const NORM_THREADS: (u32, u32) = (1024, 8);
 
 /// Whether a product of `rows` rows with this weight is bound by reading the weight.
 pub(super) fn takes(_weight: Weight, rows: u32) -> bool {
@@ -112,7 +109,7 @@ impl Matvec {
         let x = View { address: workspace.address, stride: self.x.cols, dtype: dtype_tag(dtype) };
         let product = MatvecParams { x, norm: View::zeroed(), ..params };
         let product = packed::launch(product, dtype, at.chip())?;
-        Some(vec![normalise(x, self.x, norm, at), product])
+        Some(vec![rms_norm(x, self.x, norm, at), product])
     }
 
     /// The launch for any mix of operands. A warp computes two rows of the weight, or four.
@@ -138,30 +135,6 @@ impl Matvec {
 fn suits(view: View, dtype: DType) -> bool {
     let aligned = view.address.is_multiple_of(16) && view.stride.is_multiple_of(8);
     view.dtype == dtype_tag(dtype) && aligned
-}
-
-/// The launch that writes the normalised rows of `x` to `out`.
-fn normalise(out: View, x: Tensor, norm: Norm, at: &dyn Placement) -> Launch {
-    let params = NormParams {
-        out,
-        x: at.view(x),
-        weight: at.view(norm.weight),
-        dim: x.cols,
-        heads: 1,
-        num_rows: x.rows,
-        eps: norm.eps,
-    };
-    let (most, each) = NORM_THREADS;
-    let threads = x.cols.div_ceil(each).next_multiple_of(32).min(most);
-    Launch::new("rms_norm", [x.rows, 1, 1], [threads, 1, 1], &params)
-}
-
-const fn epilogue_tag(epilogue: Epilogue) -> u32 {
-    match epilogue {
-        Epilogue::Store => EPILOGUE_STORE,
-        Epilogue::Add => EPILOGUE_ADD,
-        Epilogue::SiluMul => EPILOGUE_SILU_MUL,
-    }
 }
 
 #[cfg(test)]

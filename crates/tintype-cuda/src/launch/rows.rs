@@ -37,7 +37,7 @@ pub(super) fn plan(op: &Op, at: &dyn Placement, launches: &mut Vec<Launch>) -> R
         Op::Gather { out, x, rows } => launches.push(gather(out, x, rows, at)),
         Op::Add { out, x } => launches.push(add(out, x, at)),
         Op::SiluMul { out, gate_up } => launches.push(silu_mul(out, gate_up, at)),
-        Op::RmsNorm { out, x, norm } => launches.push(rms_norm(out, x, norm, at)),
+        Op::RmsNorm { out, x, norm } => launches.push(rms_norm(at.view(out), x, norm, at)),
         Op::HeadNorm { x, norm } => launches.push(head_norm(x, norm, at)?),
         Op::Rope { x, positions, table, head_dim } => {
             launches.push(rope(x, positions, table, head_dim, at));
@@ -104,23 +104,25 @@ fn silu_mul(out: Tensor, gate_up: Tensor, at: &dyn Placement) -> Launch {
     by_column("silu_mul", out.rows, out.cols, &params)
 }
 
-fn rms_norm(out: Tensor, x: Tensor, norm: Norm, at: &dyn Placement) -> Launch {
+/// The launch that writes the normalised rows of `x` to `out`: of the op, and in front of products
+/// that do not normalise by themselves.
+pub(super) fn rms_norm(out: View, x: Tensor, norm: Norm, at: &dyn Placement) -> Launch {
     let params = norm_params(out, x, norm, at);
     let threads = threads(x.cols, MAX_NORM_THREADS);
     Launch::new("rms_norm", [x.rows, 1, 1], [threads, 1, 1], &params)
 }
 
 fn head_norm(x: Tensor, norm: Norm, at: &dyn Placement) -> Result<Launch> {
-    let params = norm_params(x, x, norm, at);
+    let params = norm_params(at.view(x), x, norm, at);
     let heads = u64::from(params.num_rows) * u64::from(params.heads);
     let blocks = blocks("head_norm", heads.div_ceil(u64::from(THREADS / WARP_SIZE)))?;
     Ok(Launch::new("head_norm", [blocks, 1, 1], [THREADS, 1, 1], &params))
 }
 
-fn norm_params(out: Tensor, x: Tensor, norm: Norm, at: &dyn Placement) -> NormParams {
+fn norm_params(out: View, x: Tensor, norm: Norm, at: &dyn Placement) -> NormParams {
     let dim = norm.weight.cols;
     NormParams {
-        out: at.view(out),
+        out,
         x: at.view(x),
         weight: at.view(norm.weight),
         dim,

@@ -1,7 +1,9 @@
 //! Launches of products of many rows.
 
 use bytemuck::Pod;
-use tintype_kernels::params::{ArrangeParams, F32 as F32_TAG, GemmPackedParams, GemmWgmmaParams};
+use tintype_kernels::params::{
+    ArrangeParams, F32 as F32_TAG, GemmPackedParams, GemmWgmmaParams, NormParams,
+};
 use tintype_ops::Buffer;
 
 use super::super::Workspace;

@@ -1,7 +1,7 @@
 //! Launches of products of few rows, and of packing.
 
 use bytemuck::Pod;
-use tintype_kernels::params::{BF16, F32 as F32_TAG, MatvecPackedParams, PackParams};
+use tintype_kernels::params::{BF16, F32 as F32_TAG, MatvecPackedParams, NormParams, PackParams};
 use tintype_ops::{Buffer, WeightRole};
 
 use super::super::{Chip, Workspace};
