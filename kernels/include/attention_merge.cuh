@@ -7,7 +7,7 @@
 #pragma once
 
 #include "attention.cuh"
-#include "attention_cluster.cuh"
+#include "cluster.cuh"
 
 // What a block computes: some heads of one KV head, for one query, over one split of its keys.
 // `blockIdx.x` counts splits fastest, then blocks of heads, KV heads and queries.

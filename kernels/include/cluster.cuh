@@ -94,3 +94,14 @@ __device__ __forceinline__ void cluster_store(uint64_t* address, uint32_t rank, 
     *address = value;
 #endif
 }
+
+__device__ __forceinline__ void cluster_store(float* address, uint32_t rank, float4 value) {
+#if HAS_CLUSTERS
+    asm volatile("st.shared::cluster.v4.f32 [%0], {%1, %2, %3, %4};" ::"r"(
+                     cluster_address(address, rank)),
+                 "f"(value.x), "f"(value.y), "f"(value.z), "f"(value.w)
+                 : "memory");
+#else
+    *reinterpret_cast<float4*>(address) = value;
+#endif
+}
