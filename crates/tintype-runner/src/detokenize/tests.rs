@@ -142,7 +142,8 @@ proptest! {
         let byte_fallback = samples::llama();
         let found = pieces(&byte_fallback, &byte_tokens(&byte_fallback, text.as_bytes()));
         prop_assert!(!found.iter().any(|piece| piece.contains(REPLACEMENT)), "{found:?}");
-        prop_assert_eq!(found.concat(), text);
+        // This decoder drops the space at the start of a text.
+        prop_assert_eq!(found.concat(), text.strip_prefix(' ').unwrap_or(&text));
     }
 
     /// Malformed runs of bytes may come out in more than one way, but come out.
