@@ -190,8 +190,9 @@ impl Case<'_> {
         let sum: f64 = visible.clone().map(score).sum();
         let mut out = vec![0.0; dim];
         for row in visible {
+            let weight = score(row) / sum;
             for (out, v) in out.iter_mut().zip(head(row, values)) {
-                *out += score(row) / sum * v;
+                *out += weight * v;
             }
         }
         out
