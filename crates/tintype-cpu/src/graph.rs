@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use tintype_ops::{Enqueue, Op, Result, check};
+use tintype_ops::{Allocations, Enqueue, Op, Result, check};
 
 use crate::memory::Memory;
 

@@ -1,7 +1,8 @@
 //! Everything that a stream's ops may name: its buffers and its weights.
 
-use tintype_ops::{Buffer, Error, KvCache, Memory as Operand, Op, Result, Tensor, Weight};
-use tintype_ops::{MemoryInfo, WeightSource};
+use tintype_ops::{
+    Allocations, Buffer, Error, KvCache, MemoryInfo, Result, Tensor, Weight, WeightSource,
+};
 
 use crate::storage::Storage;
 use crate::view::{FloatMatrix, Floats, Matrix, byte_rows_mut};
@@ -22,13 +23,13 @@ impl Memory {
             requested_bytes: bytes,
             available_bytes: available.free_bytes,
         })?;
-        let buffer = Buffer::from_index(next_index(self.buffers.len())?);
+        let buffer = Buffer::after(self.buffers.len())?;
         self.buffers.push(storage);
         Ok(buffer)
     }
 
     pub(crate) fn load_weight(&mut self, source: WeightSource) -> Result<Weight> {
-        let buffer = Buffer::from_index(next_index(self.weights.len())?);
+        let buffer = Buffer::after(self.weights.len())?;
         let (rows, cols, dtype) = (source.rows(), source.cols(), source.dtype());
         self.weights.push(WeightStore::new(source)?);
         Ok(Weight { buffer, rows, cols, dtype })
@@ -38,21 +39,6 @@ impl Memory {
     pub(crate) fn storage_mut(&mut self, buffer: Buffer) -> Result<&mut Storage> {
         self.require_bytes(buffer, 0, 0)?;
         Ok(&mut self.buffers[buffer.index() as usize])
-    }
-
-    /// Checks that every operand of `op` lies inside memory of this stream.
-    pub(crate) fn require_operands(&self, op: &Op) -> Result<()> {
-        let mut result = Ok(());
-        op.for_each_operand(&mut |operand| {
-            if result.is_ok() {
-                result = match operand.memory {
-                    Operand::Tensor(tensor) => self.require_tensor(tensor),
-                    Operand::Cache(cache) => self.require_cache(cache),
-                    Operand::Weight(weight) => self.require_weight(op.name(), weight),
-                };
-            }
-        });
-        result
     }
 
     /// Copies closely packed rows from the host.
@@ -73,53 +59,6 @@ impl Memory {
             dst.copy_from_slice(src);
         }
         Ok(())
-    }
-
-    fn require_host_copy(&self, op: &'static str, tensor: Tensor, found: usize) -> Result<()> {
-        let Tensor { rows, cols, stride, .. } = tensor;
-        if rows > 1 && stride < cols {
-            let what = format!("the tensor has {cols} columns but a stride of {stride}");
-            return Err(Error::InvalidOp { op, what });
-        }
-        self.require_tensor(tensor)?;
-        let (found_bytes, expected_bytes) = (found as u64, tensor.size_bytes());
-        if found_bytes != expected_bytes {
-            return Err(Error::HostCopySize { found_bytes, expected_bytes });
-        }
-        Ok(())
-    }
-
-    fn require_tensor(&self, tensor: Tensor) -> Result<()> {
-        let (start, end) = tensor.byte_range();
-        self.require_bytes(tensor.buffer, start, end)
-    }
-
-    fn require_cache(&self, cache: KvCache) -> Result<()> {
-        self.require_bytes(cache.k, 0, cache.side_bytes())?;
-        self.require_bytes(cache.v, 0, cache.side_bytes())
-    }
-
-    fn require_bytes(&self, buffer: Buffer, start: u64, end: u64) -> Result<()> {
-        let index = buffer.index();
-        let found = self.buffers.get(index as usize).map(|storage| storage.len() as u64);
-        let len = found.unwrap_or(0);
-        if found.is_none() || end > len {
-            return Err(Error::OutOfBounds { buffer: index, start, end, len });
-        }
-        Ok(())
-    }
-
-    fn require_weight(&self, op: &'static str, weight: Weight) -> Result<()> {
-        let store = self.weights.get(weight.buffer.index() as usize);
-        let same = store.is_some_and(|store| {
-            let found = (store.rows(), store.cols(), store.dtype());
-            found == (weight.rows as usize, weight.cols as usize, weight.dtype)
-        });
-        if same {
-            return Ok(());
-        }
-        let what = format!("{weight} is not a weight of this stream; use the one that loaded it");
-        Err(Error::InvalidOp { op, what })
     }
 
     /// Takes the buffers of an op's outputs out, so that they can be written while everything
@@ -155,13 +94,21 @@ impl Memory {
     }
 }
 
+impl Allocations for Memory {
+    fn buffer_bytes(&self, buffer: Buffer) -> Option<u64> {
+        self.buffers.get(buffer.index() as usize).map(|storage| storage.len() as u64)
+    }
+
+    fn loaded_weight(&self, buffer: Buffer) -> Option<Weight> {
+        let store = self.weights.get(buffer.index() as usize)?;
+        let (rows, cols, dtype) = (store.rows() as u32, store.cols() as u32, store.dtype());
+        Some(Weight { buffer, rows, cols, dtype })
+    }
+}
+
 /// Bytes of a row; 1 where there are none, so that one can cut by it.
 fn row_bytes(tensor: Tensor) -> usize {
     (tensor.cols as usize * tensor.dtype.size_bytes()).max(1)
-}
-
-fn next_index(len: usize) -> Result<u32> {
-    u32::try_from(len).map_err(|_| Error::Device("2^32 allocations, the most there can be".into()))
 }
 
 /// Buffers that were taken out of their memory, to be written while the rest is read.

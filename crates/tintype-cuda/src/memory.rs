@@ -2,9 +2,7 @@
 
 use std::sync::Arc;
 
-use tintype_ops::{
-    Buffer, DType, Error, KvCache, Memory as Operand, Op, Result, Tensor, Weight, check,
-};
+use tintype_ops::{Allocations, Buffer, DType, Error, Op, Result, Weight, check};
 
 use crate::driver::{Context, DeviceBuffer, DriverError, Queue};
 use crate::launch::{Chip, Layout, Placed, Placement, Workspace};
@@ -61,7 +59,7 @@ impl Memory {
     /// # Errors
     /// [`Error::OutOfMemory`], and what the driver refused.
     pub(crate) fn alloc(&mut self, bytes: u64, queue: &Queue) -> Result<Buffer> {
-        let buffer = Buffer::from_index(next_index(self.buffers.len())?);
+        let buffer = Buffer::after(self.buffers.len())?;
         let mut memory = self.alloc_bytes(bytes)?;
         if cfg!(debug_assertions) && bytes > 0 {
             memory.fill(POISON, queue)?;
@@ -81,7 +79,7 @@ impl Memory {
         dtype: DType,
         layout: Layout,
     ) -> Result<(Weight, u64)> {
-        let buffer = Buffer::from_index(next_index(self.weights.len())?);
+        let buffer = Buffer::after(self.weights.len())?;
         let weight = Weight { buffer, rows, cols, dtype };
         let buffer = self.alloc_bytes(weight.size_bytes())?;
         let address = buffer.address();
@@ -116,69 +114,17 @@ impl Memory {
     /// What breaks the rule, or lies elsewhere.
     pub(crate) fn check(&self, op: &Op) -> Result<()> {
         check::check(op)?;
-        let mut result = Ok(());
-        op.for_each_operand(&mut |operand| {
-            if result.is_ok() {
-                result = match operand.memory {
-                    Operand::Tensor(tensor) => self.require_tensor(tensor),
-                    Operand::Cache(cache) => self.require_cache(cache),
-                    Operand::Weight(weight) => self.require_weight(op.name(), weight),
-                };
-            }
-        });
-        result
+        self.require_operands(op)
+    }
+}
+
+impl Allocations for Memory {
+    fn buffer_bytes(&self, buffer: Buffer) -> Option<u64> {
+        self.buffers.get(buffer.index() as usize).map(DeviceBuffer::len)
     }
 
-    /// Checks a copy between `found` bytes of the host and a tensor.
-    ///
-    /// # Errors
-    /// When the tensor's rows overlap or lie elsewhere, or the sizes differ.
-    pub(crate) fn require_host_copy(
-        &self,
-        op: &'static str,
-        tensor: Tensor,
-        found: usize,
-    ) -> Result<()> {
-        let Tensor { rows, cols, stride, .. } = tensor;
-        if rows > 1 && stride < cols {
-            let what = format!("the tensor has {cols} columns but a stride of {stride}");
-            return Err(Error::InvalidOp { op, what });
-        }
-        self.require_tensor(tensor)?;
-        let (found_bytes, expected_bytes) = (found as u64, tensor.size_bytes());
-        if found_bytes != expected_bytes {
-            return Err(Error::HostCopySize { found_bytes, expected_bytes });
-        }
-        Ok(())
-    }
-
-    fn require_tensor(&self, tensor: Tensor) -> Result<()> {
-        let (start, end) = tensor.byte_range();
-        self.require_bytes(tensor.buffer, start, end)
-    }
-
-    fn require_cache(&self, cache: KvCache) -> Result<()> {
-        self.require_bytes(cache.k, 0, cache.side_bytes())?;
-        self.require_bytes(cache.v, 0, cache.side_bytes())
-    }
-
-    fn require_bytes(&self, buffer: Buffer, start: u64, end: u64) -> Result<()> {
-        let index = buffer.index();
-        let found = self.buffers.get(index as usize).map(DeviceBuffer::len);
-        let len = found.unwrap_or(0);
-        if found.is_none() || end > len {
-            return Err(Error::OutOfBounds { buffer: index, start, end, len });
-        }
-        Ok(())
-    }
-
-    fn require_weight(&self, op: &'static str, weight: Weight) -> Result<()> {
-        let stored = self.weights.get(weight.buffer.index() as usize);
-        if stored.is_some_and(|stored| stored.weight == weight) {
-            return Ok(());
-        }
-        let what = format!("{weight} is not a weight of this stream; use the one that loaded it");
-        Err(Error::InvalidOp { op, what })
+    fn loaded_weight(&self, buffer: Buffer) -> Option<Weight> {
+        self.weights.get(buffer.index() as usize).map(|stored| stored.weight)
     }
 }
 
@@ -199,8 +145,4 @@ impl Placement for Memory {
     fn workspace(&self) -> Workspace {
         Workspace { address: self.workspace.address(), bytes: self.workspace.len() }
     }
-}
-
-fn next_index(len: usize) -> Result<u32> {
-    u32::try_from(len).map_err(|_| Error::Device("2^32 allocations, the most there can be".into()))
 }

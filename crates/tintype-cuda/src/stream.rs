@@ -6,8 +6,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tintype_ops::{
-    Buffer, DType, DeviceInfo, Enqueue, Error, GraphInfo, GraphSupport, MemoryInfo, Op, ReadProbe,
-    Result, Stream, Tensor, Weight, WeightSource,
+    Allocations, Buffer, DType, DeviceInfo, Enqueue, Error, GraphInfo, GraphSupport, MemoryInfo,
+    Op, ReadProbe, Result, Stream, Tensor, Weight, WeightSource,
 };
 
 use crate::OpenError;

@@ -16,6 +16,7 @@
 //! graph and depends only on the batch descriptor and the model. Whatever differs between two
 //! replays is read through a tensor.
 
+mod allocations;
 mod error;
 mod op;
 mod operand;
@@ -29,6 +30,7 @@ pub mod sampling;
 #[cfg(test)]
 mod sample_ops;
 
+pub use allocations::Allocations;
 pub use error::{Error, Result};
 pub use op::{AttentionMeta, Epilogue, Norm, Op};
 pub use operand::{Access, Memory, Operand};

@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use crate::{Error, Result};
+
 /// The index of an allocation in its stream. A buffer is never freed before its stream, so an
 /// address that was captured once stays valid.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -12,6 +14,17 @@ impl Buffer {
     #[must_use]
     pub const fn from_index(index: u32) -> Self {
         Self(index)
+    }
+
+    /// Names the allocation that comes after `len` others.
+    ///
+    /// # Errors
+    /// [`Error::Device`] when there can be no more.
+    pub fn after(len: usize) -> Result<Self> {
+        let index = u32::try_from(len);
+        let index =
+            index.map_err(|_| Error::Device("2^32 allocations, the most there can be".into()))?;
+        Ok(Self(index))
     }
 
     /// The index that the stream gave this allocation.
