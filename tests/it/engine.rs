@@ -1,5 +1,6 @@
 //! The engine: the same text whatever the batch, the padding and the graphs.
 
+mod background;
 mod batching;
 mod failures;
 mod graphs;
@@ -7,6 +8,7 @@ mod limits;
 mod padding;
 mod sampling;
 mod text;
+mod watched;
 
 use tintype_config::{CompilationConfig, EngineConfig};
 use tintype_cpu::CpuStream;

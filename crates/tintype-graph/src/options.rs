@@ -15,9 +15,9 @@ pub enum CapturePolicy {
     Startup,
     /// Each by the first step that needs it. That step pays for the capture.
     Lazy,
-    /// One at a time between steps, whenever the caller is idle, by
+    /// One at a time while the device is busy with a step or the caller is idle, by
     /// [`GraphPool::capture_next`](crate::GraphPool::capture_next). Until its turn has come, a
-    /// batch runs eagerly.
+    /// batch runs eagerly, so no result waits for a capture.
     Background,
 }
 

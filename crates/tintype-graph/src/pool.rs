@@ -1,5 +1,7 @@
 //! The graphs of one model on one stream: capture, replay, and everything around them.
 
+use std::time::{Duration, Instant};
+
 use tintype_config::Compilation;
 use tintype_ops::{Enqueue, Error, Op, Stream};
 
@@ -66,8 +68,11 @@ pub struct GraphPool<S: Stream> {
     seal: Seal,
     /// In the order of capture at start-up.
     keys: Vec<GraphKey>,
+    /// What steps lacked or are expected to need, the most urgent last.
+    wanted: Vec<GraphKey>,
     counters: Counters,
     notes: Vec<CaptureNote>,
+    capturing: Duration,
     last: Option<GraphKey>,
 }
 
@@ -91,8 +96,10 @@ impl<S: Stream> GraphPool<S> {
             options,
             seal: Seal::Open,
             keys,
+            wanted: Vec::new(),
             counters: Counters::default(),
             notes: Vec::new(),
+            capturing: Duration::ZERO,
             last: None,
         }
     }
@@ -133,23 +140,38 @@ impl<S: Stream> GraphPool<S> {
         Ok(())
     }
 
-    /// Captures one more descriptor, the first that is not captured yet, and says which.
-    /// `None` when there is none left or the pool is sealed. For [`CapturePolicy::Background`]:
-    /// call it between steps when there is nothing better to do, and [`Self::seal`] at `None`.
-    /// What is said of inputs at [`Self::capture_all`] holds here too.
+    /// Captures one more descriptor and says which. `None` when there is none left or the pool is
+    /// sealed. For [`CapturePolicy::Background`]: call it while the device is busy or the caller
+    /// is idle, and [`Self::seal`] once the pool [is complete](Self::is_complete).
+    ///
+    /// First comes what a step lacked or [`Self::want`] asked for, the latest first. Then the
+    /// order of start-up from its end: decode batches, of which there are most, before mixed ones,
+    /// and the smallest first, since an engine that has just started seldom has many sequences.
+    ///
+    /// Steps that are queued need not have run. Where the config asks for warmups they must have,
+    /// and what is said of inputs at [`Self::capture_all`] holds here too.
     ///
     /// # Errors
-    /// As [`Self::capture_all`].
+    /// As [`Self::capture_all`]. The descriptor may be tried again.
     pub fn capture_next(
         &mut self,
         stream: &mut S,
         forward: &mut Forward<'_>,
     ) -> Result<Option<GraphKey>, GraphError> {
-        let next = self.keys.iter().copied().find(|&key| self.is_wanted(key));
+        let next = self.next_key();
         if let Some(key) = next {
             self.capture(stream, key, forward)?;
         }
         Ok(next)
+    }
+
+    /// Puts the graph that a step of this dispatch would use in front of all others that
+    /// [`Self::capture_next`] has yet to capture. Nothing where there is such a graph or can be
+    /// none.
+    pub fn want(&mut self, dispatch: Dispatch) {
+        let Some(key) = dispatch.key().filter(|&key| self.is_missing(key)) else { return };
+        self.wanted.retain(|&other| other != key);
+        self.wanted.push(key);
     }
 
     /// Captures `key`, after its warmups; nothing if it is captured already.
@@ -170,10 +192,12 @@ impl<S: Stream> GraphPool<S> {
             return Err(GraphError::Unknown { key });
         }
         let mut step = |queue: &mut dyn Enqueue| forward(key.descriptor, queue);
+        let start = Instant::now();
         while self.action(key.into()) == Action::Warmup {
             self.queue(stream, &mut step).map_err(|source| GraphError::Warmup { key, source })?;
             self.wrapper_mut(key.mode).warmed(key.descriptor);
         }
+        self.capturing += start.elapsed();
         match self.action(key.into()) {
             Action::Capture => self.make_graph(stream, key, &mut step),
             _ => Ok(()),
@@ -192,6 +216,32 @@ impl<S: Stream> GraphPool<S> {
     #[must_use]
     pub fn is_sealed(&self) -> bool {
         self.seal == Seal::Sealed
+    }
+
+    /// Whether no capture is left to be made: each descriptor has its graph, or failed to get one
+    /// and runs eagerly for good, or the pool is sealed.
+    #[must_use]
+    pub fn is_complete(&self) -> bool {
+        !self.keys.iter().any(|&key| self.is_missing(key))
+    }
+
+    /// Whether a capture runs warmups before it. One that does not only records, and so may be
+    /// made at any time.
+    #[must_use]
+    pub fn warms_up(&self) -> bool {
+        self.full.num_of_warmups() > 0
+    }
+
+    /// How many descriptors may still get a graph.
+    #[must_use]
+    pub fn num_missing(&self) -> usize {
+        self.keys.iter().filter(|&&key| self.is_missing(key)).count()
+    }
+
+    /// Time that was spent on making graphs so far, warmups ahead of them included.
+    #[must_use]
+    pub fn capture_time(&self) -> Duration {
+        self.capturing
     }
 
     /// Whether there is a graph for `key`.
@@ -238,6 +288,7 @@ impl<S: Stream> GraphPool<S> {
                 self.run_captured(stream, key, forward)
             }
             Action::Warmup | Action::Capture | Action::Eager | Action::Bypass => {
+                self.want(dispatch);
                 self.run_eager(stream, EagerReason::NotCaptured, forward)
             }
         }
@@ -304,8 +355,17 @@ impl<S: Stream> GraphPool<S> {
         self.keys.iter().copied().filter(|&key| self.has(key))
     }
 
-    fn is_wanted(&self, key: GraphKey) -> bool {
+    fn is_missing(&self, key: GraphKey) -> bool {
         matches!(self.action(key.into()), Action::Warmup | Action::Capture)
+    }
+
+    fn next_key(&mut self) -> Option<GraphKey> {
+        while let Some(key) = self.wanted.pop() {
+            if self.is_missing(key) {
+                return Some(key);
+            }
+        }
+        self.keys.iter().rev().copied().find(|&key| self.is_missing(key))
     }
 
     fn captures_in_steps(&self) -> bool {
@@ -335,12 +395,14 @@ impl<S: Stream> GraphPool<S> {
         key: GraphKey,
         forward: &mut Step<'_>,
     ) -> Result<(), GraphError> {
+        let start = Instant::now();
         let splitting_ops = match key.mode {
             GraphMode::Full => &[],
             GraphMode::Piecewise => self.splitting_ops.as_slice(),
         };
         let captured =
             record(key, forward).and_then(|ops| Captured::new(stream, key, ops, splitting_ops));
+        self.capturing += start.elapsed();
         match captured {
             Ok(graph) => {
                 tracing::debug!(%key, cost = ?graph.cost(), "captured");

@@ -66,6 +66,11 @@ impl<G> Wrapper<G> {
         Self { mode, num_of_warmups, states }
     }
 
+    /// Eager runs ahead of each capture.
+    pub(crate) fn num_of_warmups(&self) -> u32 {
+        self.num_of_warmups
+    }
+
     /// What to do with a step that was dispatched so.
     pub(crate) fn action(&self, dispatch: Dispatch, seal: Seal) -> Action {
         let Some(key) = dispatch.key().filter(|key| key.mode == self.mode) else {

@@ -24,6 +24,12 @@ impl BatchRow<'_> {
         self.context_len() == self.sequence.len()
     }
 
+    /// Whether its logits have to come to the host before a token is drawn.
+    pub(crate) fn needs_logits(&self) -> bool {
+        let params = &self.sequence.params;
+        self.is_complete() && (params.has_penalties() || params.logprobs.is_some())
+    }
+
     /// How the next token is drawn. Tokens that mean nothing are drawn the quick way.
     fn sample_params(&self) -> SampleParams {
         let sequence = self.sequence;

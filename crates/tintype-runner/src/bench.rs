@@ -113,6 +113,7 @@ pub fn latency<S: Stream + ReadProbe>(
     let mut random = SplitMix64::new(options.seed);
     // Graphs, caches and pages are warm after one run, and a batch that does not fit is refused.
     run_batch(engine, options, &mut random, None, &mut Samples::default())?;
+    while engine.capture_next()?.is_some() {}
     let buffer = engine.stream_mut().alloc(PROBE_BYTES);
     let buffer = buffer.map_err(doing("allocating the 2 GiB that the read probe sums"))?;
     probe(engine, buffer)?;

@@ -7,17 +7,19 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tintype_config::{Compilation, Note};
-use tintype_graph::{CapturePolicy, CaptureProgress, CaptureReport, GraphOptions, GraphPool};
+use tintype_graph::{
+    CapturePolicy, CaptureProgress, CaptureReport, GraphError, GraphKey, GraphOptions, GraphPool,
+};
 use tintype_model::{LoadProgress, Model};
 use tintype_ops::{DeviceInfo, Stream};
 
 use crate::batch::BatchRow;
 use crate::error::doing;
-use crate::model_runner::{ModelRunner, Sampled};
+use crate::model_runner::{ModelRunner, RanStep, Sampled};
 use crate::sampling::derived_seed;
 use crate::scheduler::{Schedule, ScheduledRow, Scheduler};
 use crate::sequence::Sequence;
-use crate::stats::Recorder;
+use crate::stats::{Recorder, StartTimes};
 use crate::stop::Matched;
 use crate::text::TextStream;
 use crate::{
@@ -60,6 +62,10 @@ pub enum Progress {
 ///
 /// Requests are added at any time; every [`step`](Self::step) brings those forward that the
 /// scheduler chose. Nothing here runs by itself.
+///
+/// With [`CapturePolicy::Background`] a step captures graphs while the device works on it, so none
+/// delays a token; a batch whose graph is yet to come runs eagerly. Who has nothing to run can
+/// [capture](Self::capture_next) meanwhile.
 pub struct Engine<S: Stream> {
     runner: ModelRunner<S>,
     scheduler: Scheduler,
@@ -74,8 +80,12 @@ pub struct Engine<S: Stream> {
     seed: u64,
     next_id: u64,
     recorder: Recorder,
+    started: Instant,
     load: Duration,
-    capture: Duration,
+    /// From the start until no graph was left to be captured.
+    captured_after: Option<Duration>,
+    /// Of a capture behind the last step.
+    capture_failure: Option<GraphError>,
 }
 
 impl<S: Stream> Engine<S> {
@@ -118,13 +128,15 @@ impl<S: Stream> Engine<S> {
     /// Runs one step. Does nothing when there is no request.
     ///
     /// # Errors
-    /// [`EngineError::Step`]: every request has failed with it. The engine takes new ones.
+    /// [`EngineError::Step`]: every request has failed with it. The engine takes new ones. A
+    /// capture behind a step that fails takes nothing from that step, it fails the next one.
     pub fn step(&mut self) -> Result<StepOutputs, EngineError> {
         let schedule = self.scheduler.schedule();
         if schedule.rows.is_empty() {
             return Ok(StepOutputs::default());
         }
-        let outcome = self.capture_next().and_then(|()| self.run(&schedule));
+        let outcome = self.capture_ahead().and_then(|()| self.run(&schedule));
+        self.seal_when_complete();
         outcome.map_err(|error| self.fail_all(error))
     }
 
@@ -135,7 +147,9 @@ impl<S: Stream> Engine<S> {
             num_tokens: row.num_tokens,
         };
         let rows: Vec<BatchRow<'_>> = schedule.rows.iter().map(row).collect();
-        let sampled = self.runner.run(&rows, schedule.uniform_decode)?;
+        let RanStep { sampled, capture_failure } =
+            self.runner.run(&rows, schedule.uniform_decode)?;
+        self.capture_failure = capture_failure;
         let mut outputs = Vec::new();
         for (row, sampled) in schedule.rows.iter().zip(sampled) {
             outputs.extend(self.advance(*row, sampled)?);
@@ -178,23 +192,49 @@ impl<S: Stream> Engine<S> {
         Ok(Some(SequenceOutput { id, token_id: token, text, logprobs, finish_reason }))
     }
 
-    /// With [`CapturePolicy::Background`], captures one more graph; seals the pool after the last.
-    fn capture_next(&mut self) -> Result<(), EngineError> {
-        let is_background = self.options.graphs.policy == CapturePolicy::Background;
-        if !is_background || self.runner.pool.is_sealed() {
-            return Ok(());
+    /// What a step must settle first: a failure behind the one before it, and, where warmups have
+    /// to run on the device, the capture that would else be made behind this one.
+    fn capture_ahead(&mut self) -> Result<(), EngineError> {
+        self.take_capture_failure()?;
+        let pool = &self.runner.pool;
+        let is_background = pool.options().policy == CapturePolicy::Background;
+        if is_background && pool.warms_up() {
+            self.runner.capture_next()?;
         }
-        let start = Instant::now();
-        if self.runner.capture_next()?.is_none() {
-            self.runner.pool.seal();
-        }
-        self.capture += start.elapsed();
         Ok(())
+    }
+
+    /// Captures one more graph and says which; `None` when there is none left to capture. Those
+    /// that steps lacked come first, as at [`GraphPool::capture_next`]. For callers that have
+    /// nothing to run, such as a server between requests: it takes the host about a millisecond
+    /// for a graph of some hundred launches.
+    ///
+    /// # Errors
+    /// Why this capture failed, or one behind the last step, unless
+    /// [`OnCaptureFailure::Eager`](tintype_graph::OnCaptureFailure) lets that pass. Requests go on.
+    pub fn capture_next(&mut self) -> Result<Option<GraphKey>, EngineError> {
+        self.take_capture_failure()?;
+        let captured = self.runner.capture_next()?;
+        self.seal_when_complete();
+        Ok(captured)
+    }
+
+    fn take_capture_failure(&mut self) -> Result<(), EngineError> {
+        self.capture_failure.take().map_or(Ok(()), |failure| Err(failure.into()))
+    }
+
+    fn seal_when_complete(&mut self) {
+        let pool = &mut self.runner.pool;
+        if !pool.is_sealed() && pool.is_complete() {
+            pool.seal();
+            self.captured_after = Some(self.started.elapsed());
+        }
     }
 
     fn fail_all(&mut self, source: EngineError) -> EngineError {
         let failed = self.scheduler.remove_all();
         self.texts.clear();
+        self.capture_failure = None;
         failed.iter().for_each(|&id| self.recorder.removed(id));
         EngineError::Step { failed, source: Box::new(source) }
     }
@@ -244,9 +284,10 @@ impl<S: Stream> Engine<S> {
     /// weights.
     ///
     /// # Errors
-    /// When some of it failed.
+    /// When some of it failed, or a capture behind the last step.
     pub fn synchronize(&mut self) -> Result<(), EngineError> {
-        self.runner.stream.synchronize().map_err(doing("waiting for the device"))
+        self.runner.stream.synchronize().map_err(doing("waiting for the device"))?;
+        self.take_capture_failure()
     }
 
     /// The tokenizer that it was given.
@@ -312,8 +353,16 @@ impl<S: Stream> Engine<S> {
     /// Times and counts so far.
     #[must_use]
     pub fn stats(&self) -> Stats {
-        let steps = self.runner.pool.counters().clone();
-        self.recorder.stats(self.load, self.capture, steps, self.scheduler.num_preemptions())
+        let pool = &self.runner.pool;
+        self.recorder.stats(
+            StartTimes {
+                load: self.load,
+                capture: pool.capture_time(),
+                captured_after: self.captured_after,
+            },
+            pool.counters().clone(),
+            self.scheduler.num_preemptions(),
+        )
     }
 
     pub(crate) fn stream_mut(&mut self) -> &mut S {

@@ -33,6 +33,7 @@ mod random_batch;
 mod sampling;
 mod scheduler;
 mod sequence;
+mod slack;
 mod stats;
 mod stop;
 #[cfg(test)]

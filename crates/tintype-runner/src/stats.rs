@@ -13,8 +13,11 @@ use crate::RequestId;
 pub struct Stats {
     /// Milliseconds from the start of loading until weights, activations and KV cache were there.
     pub load_ms: f64,
-    /// Milliseconds of capturing graphs at start-up.
+    /// Milliseconds of capturing graphs so far, at start-up, in steps or behind them.
     pub capture_ms: f64,
+    /// Milliseconds from the start of loading until no graph was left to be captured; `None` while
+    /// some are.
+    pub captured_after_ms: Option<f64>,
     /// Mean milliseconds from adding a request to its first token; 0 before any.
     pub ttft_ms: f64,
     /// Mean milliseconds between two tokens of a request; 0 before any.
@@ -29,6 +32,14 @@ pub struct Stats {
     /// How often a sequence gave its KV blocks back and was computed again. Not part of the JSON.
     #[serde(skip)]
     pub preemptions: u64,
+}
+
+/// How long it took until everything was there.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct StartTimes {
+    pub(crate) load: Duration,
+    pub(crate) capture: Duration,
+    pub(crate) captured_after: Option<Duration>,
 }
 
 /// When a request was added and had its tokens.
@@ -91,16 +102,11 @@ impl Recorder {
         self.timelines.remove(&id);
     }
 
-    pub(crate) fn stats(
-        &self,
-        load: Duration,
-        capture: Duration,
-        steps: Counters,
-        preemptions: u64,
-    ) -> Stats {
+    pub(crate) fn stats(&self, start: StartTimes, steps: Counters, preemptions: u64) -> Stats {
         Stats {
-            load_ms: milliseconds(load),
-            capture_ms: milliseconds(capture),
+            load_ms: milliseconds(start.load),
+            capture_ms: milliseconds(start.capture),
+            captured_after_ms: start.captured_after.map(milliseconds),
             ttft_ms: self.first_tokens.ms(),
             decode_ms_per_token: self.later_tokens.ms(),
             prompt_tokens: self.prompt_tokens,
@@ -128,21 +134,21 @@ mod tests {
         }
         recorder.removed(first);
         recorder.token(first, 7, at(99));
-        let zero = Duration::ZERO;
-        let stats = recorder.stats(at(5) - start, zero, Counters::default(), 3);
+        let times = StartTimes { load: at(5) - start, ..StartTimes::default() };
+        let stats = recorder.stats(times, Counters::default(), 3);
         assert_eq!((stats.load_ms, stats.ttft_ms, stats.decode_ms_per_token), (5.0, 25.0, 5.0));
         assert_eq!((stats.prompt_tokens, stats.output_tokens, stats.preemptions), (14, 5, 3));
     }
 
     #[test]
     fn the_json_has_the_fields_of_the_report_and_no_others() {
-        let stats =
-            Recorder::default().stats(Duration::ZERO, Duration::ZERO, Counters::default(), 0);
+        let stats = Recorder::default().stats(StartTimes::default(), Counters::default(), 0);
         let json = serde_json::to_value(&stats).unwrap();
         let mut fields: Vec<_> = json.as_object().unwrap().keys().map(String::as_str).collect();
         let mut expected = [
             "load_ms",
             "capture_ms",
+            "captured_after_ms",
             "ttft_ms",
             "decode_ms_per_token",
             "prompt_tokens",

@@ -155,6 +155,7 @@ fn graphs_may_come_late_or_step_by_step<S: TestStream>() {
                 assert_same(&found, &expected, &format!("{policy}, {compilation}, {round}"));
             }
             assert!(engine.stats().steps.total_replays() > 0, "{policy}, {compilation}");
+            assert!(engine.stats().capture_ms > 0.0, "{policy}, {compilation}");
         }
     }
 }

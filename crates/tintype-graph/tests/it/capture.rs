@@ -109,9 +109,44 @@ fn the_background_captures_one_at_a_time_in_order() {
         captured.push(key);
         assert_eq!(rig.run(key.into()), Ok(Ran::Replayed(key)));
     }
-    assert_eq!(captured, rig.pool.dispatcher().capture_keys());
+    assert_eq!(captured, [full(1), full(4), piecewise(1), piecewise(4), piecewise(8)]);
+    assert!(rig.pool.is_complete());
     rig.pool.seal();
     assert_eq!(rig.capture_next(), Ok(None));
+}
+
+#[test]
+fn a_background_capture_only_records() {
+    let mut rig = rig(DECODE, policy(CapturePolicy::Background));
+    assert!(!rig.pool.warms_up());
+    rig.capture_next().unwrap();
+    assert_eq!(rig.stream.take_events(), [Event::Capture(6), Event::Instantiate, Event::Upload]);
+    assert!(rig.pool.capture_time() > std::time::Duration::ZERO);
+}
+
+#[test]
+fn what_a_step_lacked_is_captured_first() {
+    let mut rig = rig(BOTH, policy(CapturePolicy::Background));
+    for lacked in [piecewise(4), piecewise(8), piecewise(4)] {
+        assert_eq!(rig.run(lacked.into()), Ok(Ran::Eager(EagerReason::NotCaptured)));
+    }
+    rig.run(Dispatch::Eager(EagerReason::Shape)).unwrap();
+    let mut next = || rig.capture_next().unwrap();
+    let captured = [(); 3].map(|()| next());
+    let latest_first = [piecewise(4), piecewise(8), full(1)].map(Some);
+    assert_eq!(captured, latest_first);
+}
+
+#[test]
+fn what_is_wanted_is_captured_before_what_was_lacked() {
+    let mut rig = rig(BOTH, policy(CapturePolicy::Background));
+    rig.run(piecewise(8).into()).unwrap();
+    rig.pool.want(full(4).into());
+    assert_eq!(rig.capture_next(), Ok(Some(full(4))));
+    // It is there, so it can be wanted no more.
+    rig.pool.want(full(4).into());
+    assert_eq!(rig.capture_next(), Ok(Some(piecewise(8))));
+    assert_eq!(rig.pool.num_missing(), 3);
 }
 
 #[test]

@@ -125,6 +125,30 @@ fn a_lazy_step_whose_capture_fails_is_an_error_by_default() {
 }
 
 #[test]
+fn a_background_capture_that_fails_may_be_tried_again_by_default() {
+    let options = GraphOptions { policy: CapturePolicy::Background, ..GraphOptions::default() };
+    let mut rig = rig(DECODE, options);
+    rig.stream.fault = Some(Fault::Instantiate);
+    rig.run(full(2).into()).unwrap();
+    assert!(matches!(rig.capture_next(), Err(GraphError::Capture { key, .. }) if key == full(2)));
+    assert_eq!(rig.run(full(2).into()), Ok(Ran::Eager(EagerReason::NotCaptured)));
+    rig.stream.fault = None;
+    assert_eq!(rig.capture_next(), Ok(Some(full(2))));
+    assert_eq!(rig.run(full(2).into()), Ok(Ran::Replayed(full(2))));
+}
+
+#[test]
+fn the_background_passes_over_captures_that_fail_when_told_to() {
+    let mut rig = rig(DECODE, lenient(CapturePolicy::Background));
+    rig.stream.fault = Some(Fault::Upload);
+    rig.capture_next().unwrap();
+    rig.stream.fault = None;
+    while rig.capture_next().unwrap().is_some() {}
+    assert!(rig.pool.is_complete());
+    assert_eq!((rig.pool.report().graphs.len(), rig.pool.report().notes.len()), (2, 1));
+}
+
+#[test]
 fn a_failed_replay_points_to_the_debug_run() {
     let mut rig = rig(DECODE, GraphOptions::default());
     rig.capture_all().unwrap();

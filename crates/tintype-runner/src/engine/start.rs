@@ -1,10 +1,10 @@
 //! From a model's files to an engine that is ready.
 
 use std::collections::BTreeMap;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use tintype_config::{Compilation, ConfigError, EngineConfig, Note, resolve};
-use tintype_graph::{CapturePolicy, GraphPool, backend_of};
+use tintype_graph::{CapturePolicy, GraphOptions, GraphPool, backend_of};
 use tintype_model::{Limits, Model, ModelFiles};
 use tintype_ops::Stream;
 
@@ -43,7 +43,7 @@ impl<S: Stream> Engine<S> {
         options: EngineOptions,
         progress: &mut dyn FnMut(Progress),
     ) -> Result<Self, EngineError> {
-        let start = Instant::now();
+        let started = Instant::now();
         let plan = Plan::new(&stream, files, config)?;
         let pool = GraphPool::new(&plan.compilation, plan.max_num_seqs, options.graphs);
         let (runner, kv) = load(stream, files, config, &options, &plan, pool, progress)?;
@@ -70,8 +70,10 @@ impl<S: Stream> Engine<S> {
             seed: config.seed,
             next_id: 0,
             recorder: Recorder::default(),
-            load: start.elapsed(),
-            capture: Duration::ZERO,
+            started,
+            load: started.elapsed(),
+            captured_after: None,
+            capture_failure: None,
         };
         engine.capture_at_startup(progress)?;
         Ok(engine)
@@ -81,14 +83,12 @@ impl<S: Stream> Engine<S> {
         &mut self,
         progress: &mut dyn FnMut(Progress),
     ) -> Result<(), EngineError> {
-        if self.options.graphs.policy != CapturePolicy::Startup {
-            return Ok(());
+        let GraphOptions { policy, verify, .. } = self.options.graphs;
+        if policy == CapturePolicy::Startup {
+            self.runner.capture_all(&mut |captured| progress(Progress::Capturing(captured)))?;
         }
-        let start = Instant::now();
-        self.runner.capture_all(&mut |captured| progress(Progress::Capturing(captured)))?;
-        self.runner.pool.seal();
-        self.capture = start.elapsed();
-        if self.options.graphs.verify {
+        self.seal_when_complete();
+        if policy == CapturePolicy::Startup && verify {
             progress(Progress::Verified(self.runner.verify_all()?));
         }
         Ok(())

@@ -24,20 +24,23 @@ pub(crate) struct CompilationArgs {
     /// Run each op of a graph by itself and wait for it, so that a fault names its op
     #[arg(long)]
     pub(crate) debug_cuda_graph: bool,
-    /// When graphs are captured: all at start-up, by the first step that needs one, or one ahead
-    /// of each step
-    #[arg(long, value_name = "startup|lazy|background", default_value_t)]
-    pub(crate) capture: CapturePolicy,
+    /// When graphs are captured: all at start-up, each by the first step that needs it, or all in
+    /// the background, behind steps while the device is busy with them [default: background for
+    /// `generate` and `bench start`, where the first token counts, else startup]
+    #[arg(long, value_name = "startup|lazy|background")]
+    pub(crate) capture: Option<CapturePolicy>,
     /// What to do when a graph cannot be captured: stop, or run such batches eagerly
     #[arg(long, value_name = "error|eager", default_value_t)]
     pub(crate) on_capture_failure: OnCaptureFailure,
 }
 
 impl CompilationArgs {
-    /// How the graph pool behaves, beyond what the configuration says.
-    pub(crate) fn options(&self) -> GraphOptions {
+    /// How the graph pool behaves, beyond what the configuration says. `default` is when a command
+    /// captures graphs where the user does not say; those to be verified have to be there first.
+    pub(crate) fn options(&self, default: CapturePolicy) -> GraphOptions {
+        let default = if self.verify_graphs { CapturePolicy::Startup } else { default };
         GraphOptions {
-            policy: self.capture,
+            policy: self.capture.unwrap_or(default),
             on_capture_failure: self.on_capture_failure,
             verify: self.verify_graphs,
             debug: self.debug_cuda_graph,

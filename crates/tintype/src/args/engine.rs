@@ -4,6 +4,7 @@ use std::num::NonZeroUsize;
 
 use clap::Args;
 use tintype_config::EngineConfig;
+use tintype_graph::CapturePolicy;
 use tintype_runner::EngineOptions;
 
 use super::compilation::CompilationArgs;
@@ -62,11 +63,11 @@ impl EngineArgs {
         }
     }
 
-    /// How the engine behaves beyond that.
-    pub(crate) fn options(&self) -> EngineOptions {
+    /// How the engine behaves beyond that, in a command that captures graphs so by `default`.
+    pub(crate) fn options(&self, default: CapturePolicy) -> EngineOptions {
         EngineOptions {
             num_kv_blocks: self.limits.num_kv_blocks.map(usize::from),
-            graphs: self.compilation.options(),
+            graphs: self.compilation.options(default),
             ..EngineOptions::default()
         }
     }

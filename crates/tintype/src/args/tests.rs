@@ -2,6 +2,7 @@
 
 use clap::{CommandFactory, Parser, error::ErrorKind};
 use tintype_config::{CompilationLevel, EngineConfig};
+use tintype_graph::CapturePolicy;
 
 use super::model::ModelChoice;
 use super::*;
@@ -58,6 +59,19 @@ fn a_compilation_config_is_pasted_from_vllm() {
     assert_eq!(compilation.level, Some(CompilationLevel::NoCompilation));
     let unknown = error(&["config", "--compilation-config", r#"{"simple": true}"#]);
     assert!(unknown.contains("unknown field `simple`"), "{unknown}");
+}
+
+#[test]
+fn graphs_are_captured_when_the_command_wants_unless_the_user_says() {
+    let policy = |flags: &[&str]| {
+        let args = generate(&[&["-p", "x"], flags].concat());
+        args.engine.options(CapturePolicy::Background).graphs.policy
+    };
+    assert_eq!(policy(&[]), CapturePolicy::Background);
+    assert_eq!(policy(&["--capture", "lazy"]), CapturePolicy::Lazy);
+    assert_eq!(policy(&["--verify-graphs"]), CapturePolicy::Startup);
+    let both = ["--verify-graphs", "--capture", "background"];
+    assert_eq!(policy(&both), CapturePolicy::Background);
 }
 
 #[test]

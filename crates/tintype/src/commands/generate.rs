@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::thread;
 
 use anyhow::{Context, Result, anyhow};
+use tintype_graph::CapturePolicy;
 use tintype_model::ModelFiles;
 use tintype_ops::{ReadProbe, Stream};
 use tintype_runner::{Engine, Request, SamplingParams};
@@ -63,9 +64,14 @@ impl Job for Generate<'_> {
         let printer = self.printer(prompts);
         let mut run = Run { engine, printer };
         run.add_requests(&self.params)?;
+        let num_notes = run.engine.capture_report().notes.len();
         let outcome = run.steps(&interrupt);
         // What an error or Ctrl-C cut short is printed all the same.
         run.printer.end()?;
+        // Those of the start were shown then.
+        for note in run.engine.capture_report().notes.iter().skip(num_notes) {
+            self.console.line(format_args!("note: {note}"));
+        }
         if self.args.stats && !matches!(&outcome, Err(error) if !error.is::<Interrupted>()) {
             stats::report(&run.engine.stats(), self.args.json, self.console)?;
         }
@@ -78,7 +84,13 @@ impl Generate<'_> {
     fn start<S: Stream>(&self, stream: S) -> Result<(Engine<S>, EncodedPrompts)> {
         let (engine, prompts) = thread::scope(|scope| {
             let prompts = scope.spawn(|| self.prompts.encode(&self.files));
-            let engine = start(stream, &self.files, &self.args.engine, self.console);
+            let engine = start(
+                stream,
+                &self.files,
+                &self.args.engine,
+                CapturePolicy::Background,
+                self.console,
+            );
             (engine, prompts.join())
         });
         let prompts = prompts.map_err(|_| anyhow!("the tokenizer panicked"))??;
@@ -126,6 +138,7 @@ impl<S: Stream, W: io::Write> Run<S, W> {
                 self.printer.print(output)?;
             }
         }
-        Ok(())
+        // A capture behind the last step may have failed.
+        Ok(self.engine.synchronize()?)
     }
 }

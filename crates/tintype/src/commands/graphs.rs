@@ -4,7 +4,7 @@ use std::fs;
 use std::path::Path;
 
 use anyhow::{Context, Result};
-use tintype_graph::{GraphMode, GraphPool, to_dot};
+use tintype_graph::{CapturePolicy, GraphMode, GraphPool, to_dot};
 use tintype_model::ModelFiles;
 use tintype_ops::{ReadProbe, Stream};
 
@@ -30,7 +30,9 @@ impl Job for Graphs<'_> {
     type Output = ();
 
     fn run<S: Stream + ReadProbe>(self, stream: S) -> Result<()> {
-        let engine = start(stream, &self.files, &self.args.engine, self.console)?;
+        let mut engine =
+            start(stream, &self.files, &self.args.engine, CapturePolicy::Startup, self.console)?;
+        while engine.capture_next()?.is_some() {}
         if let Some(path) = &self.args.dot {
             draw(engine.graphs(), path)?;
         }

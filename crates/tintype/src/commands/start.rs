@@ -1,6 +1,7 @@
 //! What every command with an engine does first: start it, and say how that went.
 
 use anyhow::Result;
+use tintype_graph::CapturePolicy;
 use tintype_model::ModelFiles;
 use tintype_ops::Stream;
 use tintype_runner::{Engine, Progress as Event};
@@ -10,17 +11,19 @@ use crate::console::Console;
 use crate::output::bytes;
 use crate::progress::{Progress, Unit};
 
-/// Starts the engine that the flags ask for.
+/// Starts the engine that the flags ask for; they may say when graphs are captured, or leave it at
+/// `capture`.
 pub(super) fn start<S: Stream>(
     stream: S,
     files: &ModelFiles,
     args: &EngineArgs,
+    capture: CapturePolicy,
     console: &Console,
 ) -> Result<Engine<S>> {
     let mut progress =
         StartProgress { console: *console, current: None, loaded_bytes: 0, num_verified: None };
     let mut show = |event| progress.show(event);
-    let engine = Engine::new(stream, files, &args.config(), args.options(), &mut show)?;
+    let engine = Engine::new(stream, files, &args.config(), args.options(capture), &mut show)?;
     progress.current = None;
     report(&engine, &progress);
     if args.compilation.verify_graphs {
@@ -72,6 +75,14 @@ fn report<S: Stream>(engine: &Engine<S>, progress: &StartProgress) {
     let (name, size) = (engine.model_name(), bytes(progress.loaded_bytes));
     let load_ms = engine.stats().load_ms;
     console.line(format_args!("loaded {name}: {size} of weights in {load_ms:.0} ms"));
+    let num_missing = engine.graphs().num_missing();
+    if num_missing > 0 {
+        let when = match engine.graphs().options().policy {
+            CapturePolicy::Lazy => "each by the first step that needs it",
+            _ => "behind the first steps",
+        };
+        console.line(format_args!("{num_missing} graphs will be captured, {when}"));
+    }
     let captured = engine.capture_report();
     for mode in &captured.modes {
         console.line(format_args!("captured {mode}"));
@@ -89,7 +100,7 @@ fn report_verification(num_verified: Option<usize>, console: &Console) {
             .line(format_args!("verified {count} graphs: replays give the bits of eager runs")),
         None => console.line(
             "note: --verify-graphs compares what is captured at start-up; graphs that are \
-             captured between steps have their operands checked on replay only",
+             captured later have their operands checked on replay only",
         ),
     }
 }

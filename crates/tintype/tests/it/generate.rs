@@ -68,9 +68,13 @@ fn graphs_are_replayed_unless_they_are_off() {
         let args = [&["generate", "-p", "348+277=", "--json", "--stats"], flags].concat();
         tintype(&args).ok().json_lines().pop().unwrap()["stats"].clone()
     };
-    let full = stats(&[]);
+    let full = stats(&["--capture", "startup"]);
     assert!(full["graph_replays"].as_u64() >= Some(4), "{full}");
     assert_eq!(full["eager_steps"], json!({}));
+    // The prompt waits for no graph, and the one for decoding is captured behind it.
+    let background = stats(&[]);
+    assert!(background["graph_replays"].as_u64() >= Some(3), "{background}");
+    assert_eq!(background["eager_steps"], json!({"not-captured": 1}));
     let eager = stats(&["--enforce-eager"]);
     assert_eq!(eager["graph_replays"], 0);
     assert!(eager["eager_steps"]["mode-none"].as_u64() >= Some(4), "{eager}");
@@ -159,6 +163,7 @@ fn stats_are_the_last_line() {
     let stats = &stats["stats"];
     let expected = [
         "capture_ms",
+        "captured_after_ms",
         "decode_ms_per_token",
         "eager_steps",
         "graph_replays",

@@ -23,6 +23,19 @@ fn each_graph_is_reported_largest_first() {
 }
 
 #[test]
+fn every_graph_is_captured_whatever_the_policy() {
+    let keys = |policy: &str| {
+        let flags = ["--json", "--capture", policy];
+        let report = tintype(&[&SMALL[..], &flags].concat()).ok().json();
+        let graphs = report["graphs"].as_array().unwrap().clone();
+        let key = |graph: &serde_json::Value| (graph["mode"].clone(), graph["num_tokens"].clone());
+        graphs.iter().map(key).collect::<Vec<_>>()
+    };
+    let startup = keys("startup");
+    assert_eq!([keys("background"), keys("lazy")], [startup.clone(), startup]);
+}
+
+#[test]
 fn piecewise_graphs_come_first_and_have_a_piece_more_than_layers() {
     let report = tintype(&[&SMALL[..], &["--json"]].concat()).ok().json();
     let graphs = report["graphs"].as_array().unwrap();

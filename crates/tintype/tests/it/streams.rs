@@ -10,8 +10,11 @@ fn stderr_has_plain_lines_without_a_terminal_and_nothing_with_quiet() {
     let run = tintype(&["generate", "-p", "1+1="]).ok();
     assert!(run.stderr.contains("device: cpu"), "{}", run.stderr);
     assert!(run.stderr.contains("loaded demo"), "{}", run.stderr);
-    assert!(run.stderr.contains("captured "), "{}", run.stderr);
+    assert!(run.stderr.contains("graphs will be captured, behind"), "{}", run.stderr);
     assert!(!run.stderr.contains(['\r', '\x1b']), "{:?}", run.stderr);
+
+    let run = tintype(&["generate", "-p", "1+1=", "--capture", "startup"]).ok();
+    assert!(run.stderr.contains("captured FULL"), "{}", run.stderr);
 
     let quiet = tintype(&["generate", "-p", "1+1=", "--quiet"]).ok();
     assert_eq!((quiet.stdout.as_str(), quiet.stderr.as_str()), ("2\n", ""));

@@ -1,6 +1,7 @@
 //! `tintype bench latency`: times one batch again and again.
 
 use anyhow::Result;
+use tintype_graph::CapturePolicy;
 use tintype_model::ModelFiles;
 use tintype_ops::{ReadProbe, Stream};
 use tintype_runner::bench::{LatencyOptions, LatencyReport, latency};
@@ -30,7 +31,8 @@ impl Job for Latency<'_> {
 
     fn run<S: Stream + ReadProbe>(self, stream: S) -> Result<LatencyReport> {
         let args = self.args;
-        let mut engine = start(stream, &self.files, &args.engine, self.console)?;
+        let mut engine =
+            start(stream, &self.files, &args.engine, CapturePolicy::Startup, self.console)?;
         let options = LatencyOptions {
             input_len: args.input_len.get(),
             output_len: args.output_len.get(),

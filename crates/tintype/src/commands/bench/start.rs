@@ -4,6 +4,7 @@ use std::time::Instant;
 
 use anyhow::Result;
 use serde::Serialize;
+use tintype_graph::CapturePolicy;
 use tintype_model::{ModelFiles, ModelInfo};
 use tintype_ops::{ReadProbe, Stream};
 use tintype_runner::{Request, SamplingParams};
@@ -31,12 +32,16 @@ struct Report {
     open_ms: f64,
     /// From then until weights had been handed over and all buffers were there.
     load_ms: f64,
-    /// Of capturing, instantiating and uploading graphs. A device may still be taking weights in.
+    /// Of capturing, instantiating and uploading graphs, whenever that was.
     capture_ms: f64,
-    /// From the start of the process until weights and graphs were in place.
+    /// From the start of the process until weights were in place, and graphs that are captured at
+    /// start-up.
     ready_ms: f64,
     /// From the start of the process until a prompt had its first token.
     first_token_ms: f64,
+    /// From the start of the process until the last graph was captured: those that were missing at
+    /// the first token are captured right after it.
+    captured_ms: f64,
     weight_bytes: u64,
     /// Weights over the time from an open device to a ready one, in 10⁹ bytes a second.
     load_gb_per_s: f64,
@@ -59,7 +64,9 @@ impl Job for Start<'_> {
     fn run<S: Stream + ReadProbe>(self, stream: S) -> Result<Report> {
         let elapsed_ms = || self.began.elapsed().as_secs_f64() * 1e3;
         let open_ms = elapsed_ms();
-        let mut engine = start(stream, &self.files, &self.args.engine, self.console)?;
+        let mut engine =
+            start(stream, &self.files, &self.args.engine, CapturePolicy::Background, self.console)?;
+        let captured_at_start = engine.graphs().is_sealed().then(elapsed_ms);
         engine.synchronize()?;
         let ready_ms = elapsed_ms();
         let params =
@@ -67,6 +74,8 @@ impl Job for Start<'_> {
         let prompt_ids = vec![1; self.args.input_len.get()];
         engine.generate(vec![Request { prompt_ids, params }])?;
         let first_token_ms = elapsed_ms();
+        while engine.capture_next()?.is_some() {}
+        let captured_ms = captured_at_start.unwrap_or_else(elapsed_ms);
         let (stats, captured) = (engine.stats(), engine.capture_report());
         let weight_bytes = ModelInfo::new(&self.files).weight_bytes;
         Ok(Report {
@@ -78,6 +87,7 @@ impl Job for Start<'_> {
             capture_ms: stats.capture_ms,
             ready_ms,
             first_token_ms,
+            captured_ms,
             weight_bytes,
             load_gb_per_s: weight_bytes as f64 / (ready_ms - open_ms) / 1e6,
             num_graphs: captured.modes.iter().map(|mode| mode.num_graphs).sum(),
@@ -99,7 +109,8 @@ fn text(report: &Report) -> String {
          capture      {:.1} ms: {num_graphs} graphs of {num_launches} launches, {us_per_launch:.2} \
          µs each, {}\n\
          ready        {:.1} ms after the start: {} of weights at {:.1} GB/s\n\
-         first token  {:.1} ms after the start\n",
+         first token  {:.1} ms after the start\n\
+         last graph   {:.1} ms after the start\n",
         report.open_ms,
         report.load_ms,
         report.capture_ms,
@@ -108,5 +119,6 @@ fn text(report: &Report) -> String {
         bytes(report.weight_bytes),
         report.load_gb_per_s,
         report.first_token_ms,
+        report.captured_ms,
     )
 }

@@ -34,8 +34,12 @@ fn text(stats: &Stats) -> String {
         0 => "no eager steps".into(),
         _ => format!("eager steps: {}", reasons.collect::<Vec<_>>().join(", ")),
     };
+    let captured = match stats.captured_after_ms {
+        Some(ms) => format!("done {ms:.1} ms after the start of loading"),
+        None => "not all graphs yet".into(),
+    };
     format!(
-        "stats: load {:.1} ms, capture {:.1} ms\n\
+        "stats: load {:.1} ms, capture {:.1} ms, {captured}\n\
          stats: {} prompt tokens, first token after {:.1} ms\n\
          stats: {} output tokens, {:.2} ms each after the first\n\
          stats: {} graph replays, {eager}",
