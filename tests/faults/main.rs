@@ -11,20 +11,22 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use cuda::FakeDriver;
 use tintype_config::{CompilationConfig, EngineConfig};
 use tintype_cuda::CudaStream;
+use tintype_graph::{CapturePolicy, GraphOptions};
 use tintype_model::{ModelFiles, ModelSource};
 use tintype_runner::{Engine, EngineOptions, Request, SamplingParams};
 
-/// The driver, for one test at a time.
+/// The driver, for one test at a time, and when its runs capture graphs.
 struct Driver {
     fake: FakeDriver,
+    capture: CapturePolicy,
     _turn: MutexGuard<'static, ()>,
 }
 
 impl Driver {
-    fn get() -> Self {
+    fn get(capture: CapturePolicy) -> Self {
         static TURN: Mutex<()> = Mutex::new(());
         let turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
-        let driver = Self { fake: FakeDriver::load().unwrap(), _turn: turn };
+        let driver = Self { fake: FakeDriver::load().unwrap(), capture, _turn: turn };
         driver.fake.reset();
         driver
     }
@@ -33,7 +35,7 @@ impl Driver {
     fn run_with(&self, setting: &str, value: u64) -> Result<Vec<Vec<u32>>, String> {
         self.fake.reset();
         self.fake.set(setting, value).unwrap();
-        let outcome = generate();
+        let outcome = generate(self.capture);
         // After a fault of the device nothing can be freed any more.
         if ["fail_alloc", "fail_launch"].contains(&setting) {
             let living = self.fake.report("living").unwrap();
@@ -51,7 +53,7 @@ impl Driver {
 }
 
 /// A short life of an engine: weights, two graphs, a prefill, replays; the tokens of two requests.
-fn generate() -> Result<Vec<Vec<u32>>, String> {
+fn generate(capture: CapturePolicy) -> Result<Vec<Vec<u32>>, String> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/llama-gqa-f32");
     let files = ModelFiles::open(ModelSource::Folder(folder)).unwrap();
     let config = EngineConfig {
@@ -62,7 +64,8 @@ fn generate() -> Result<Vec<Vec<u32>>, String> {
             .unwrap(),
         ..EngineConfig::default()
     };
-    let options = EngineOptions { num_kv_blocks: Some(4), ..EngineOptions::default() };
+    let graphs = GraphOptions { policy: capture, ..GraphOptions::default() };
+    let options = EngineOptions { num_kv_blocks: Some(4), graphs, ..EngineOptions::default() };
     let stream = CudaStream::open(0).map_err(|error| error.to_string())?;
     let mut engine = Engine::new(stream, &files, &config, options, &mut |_| ())
         .map_err(|error| error.to_string())?;
@@ -74,8 +77,7 @@ fn generate() -> Result<Vec<Vec<u32>>, String> {
 }
 
 /// Makes each of `places` fail, one run for each.
-fn fail_at(setting: &str, places: impl Iterator<Item = u64>) {
-    let driver = Driver::get();
+fn fail_at(driver: &Driver, setting: &str, places: impl Iterator<Item = u64>) {
     let expected = driver.run_with("fail_alloc", 0).unwrap();
     let (mut num_failed, mut num_right) = (0, 0);
     for place in places {
@@ -96,24 +98,36 @@ fn fail_at(setting: &str, places: impl Iterator<Item = u64>) {
 
 #[test]
 fn every_allocation_may_fail() {
-    let total = Driver::get().count("allocations");
-    fail_at("fail_alloc", 1..=total);
+    let driver = Driver::get(CapturePolicy::Startup);
+    let total = driver.count("allocations");
+    fail_at(&driver, "fail_alloc", 1..=total);
 }
 
 #[test]
 fn every_launch_may_fail() {
-    let total = Driver::get().count("launches");
-    fail_at("fail_launch", 1..=total);
+    let driver = Driver::get(CapturePolicy::Startup);
+    let total = driver.count("launches");
+    fail_at(&driver, "fail_launch", 1..=total);
+}
+
+/// A launch that is recorded behind a step leaves the step its tokens.
+#[test]
+fn every_launch_may_fail_where_graphs_are_captured_behind_steps() {
+    let driver = Driver::get(CapturePolicy::Background);
+    let total = driver.count("launches");
+    fail_at(&driver, "fail_launch", (1..=total).step_by(5));
 }
 
 #[test]
 fn every_kernel_may_fault() {
-    let total = Driver::get().count("kernels");
-    fail_at("fault_kernel", (1..=total).step_by(7));
+    let driver = Driver::get(CapturePolicy::Startup);
+    let total = driver.count("kernels");
+    fail_at(&driver, "fault_kernel", (1..=total).step_by(7));
 }
 
 #[test]
 fn the_device_may_be_lost_at_any_call() {
-    let total = Driver::get().count("calls");
-    fail_at("device_lost", (1..=total).step_by(total.div_ceil(60) as usize));
+    let driver = Driver::get(CapturePolicy::Startup);
+    let total = driver.count("calls");
+    fail_at(&driver, "device_lost", (1..=total).step_by(total.div_ceil(60) as usize));
 }

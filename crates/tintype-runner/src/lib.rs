@@ -1,11 +1,13 @@
 //! From requests to text: continuous batching over a paged KV cache, through captured graphs.
 //!
 //! [`Engine`] takes a [`Stream`](tintype_ops::Stream) and an opened model, loads it, sizes the KV
-//! cache and captures the graphs. Then it takes [`Request`]s and gives tokens step by step:
+//! cache and captures the graphs, unless they may come later. Then it takes [`Request`]s and gives
+//! tokens step by step:
 //!
 //! 1. The scheduler picks sequences and how many tokens of each; decoding ones come first.
 //! 2. The model runner asks the dispatcher what the batch is padded to, writes it into persistent
-//!    buffers, and replays the graph of that shape or queues the forward pass.
+//!    buffers, and replays the graph of that shape or queues the forward pass. While the device is
+//!    busy, graphs may be captured.
 //! 3. Tokens are drawn on the stream. Only rows with penalties or log-probabilities bring their
 //!    logits to the host.
 //! 4. Tokens become text that never ends in half a character or in half a stop string, and

@@ -25,8 +25,8 @@ pub(crate) struct CompilationArgs {
     #[arg(long)]
     pub(crate) debug_cuda_graph: bool,
     /// When graphs are captured: all at start-up, each by the first step that needs it, or all in
-    /// the background, behind steps while the device is busy with them [default: background for
-    /// `generate` and `bench start`, where the first token counts, else startup]
+    /// the background, while the device is busy with a step [default: background for generate and
+    /// bench start, where the first token counts, else startup]
     #[arg(long, value_name = "startup|lazy|background")]
     pub(crate) capture: Option<CapturePolicy>,
     /// What to do when a graph cannot be captured: stop, or run such batches eagerly
