@@ -38,7 +38,8 @@ pub struct Counters {
 /// Buffers, weights and kernels of one device, and the queue that works on them.
 ///
 /// **Ordering.** All work but the loading of weights goes through one queue. Weights load in the
-/// background; the first op, replay or download waits for them, a capture does not.
+/// background; the first op, replay or download waits for them, a capture does not. To make a graph
+/// is work of the host alone: it waits for nothing that is queued, and its upload is queued behind.
 ///
 /// **Faults.** After a device fault (an access out of range, a trap, ...) every method returns
 /// that same error, quickly, and nothing on the device runs any more in this process.

@@ -64,6 +64,25 @@ fn capture_runs_nothing_and_replay_runs_all_of_it() {
     assert_eq!(stream.counters().num_launches, 10);
 }
 
+/// So the host can capture while the device is busy. The driver runs what is queued as late as it
+/// can, so a call that waits would show.
+#[test]
+fn a_graph_is_made_without_waiting_for_what_is_queued() {
+    let driver = Driver::get();
+    let mut stream = driver.stream();
+    let sum = Sum::new(&mut stream);
+    stream.synchronize().unwrap();
+    let before = driver.fake.get("kernels").unwrap();
+    sum.queue(&mut stream, 3).unwrap();
+    let graph = stream.capture(&mut |queue| sum.queue(queue, 5)).unwrap();
+    let exec = stream.instantiate(graph).unwrap();
+    stream.upload_graph(&exec).unwrap();
+    assert_eq!(driver.fake.get("kernels").unwrap(), before, "something waited");
+    stream.replay(&exec).unwrap();
+    assert_eq!(sum.value(&mut stream), 8.0);
+    assert_eq!(driver.fake.get("kernels").unwrap(), before + 8);
+}
+
 #[test]
 fn replay_reads_what_the_addresses_hold_now() {
     let driver = Driver::get();
