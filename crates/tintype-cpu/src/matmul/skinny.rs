@@ -1,8 +1,13 @@
 //! Few tokens: as fast as the weights can be read.
 //!
-//! A tile of a few rows is streamed through once. Each stretch of its columns is multiplied with
+//! A block of a few rows is streamed through once. Each stretch of its columns is multiplied with
 //! the tokens group by group; all groups but the first find the weights in the first-level
 //! cache, and meanwhile the hardware fetches what comes next.
+//!
+//! The rows of a block lie far apart, and the next block is made of the rows below them: each
+//! place is then read as one long stream. Hardware fetches ahead of several long streams faster
+//! than ahead of one, and far faster than ahead of rows side by side, of which it learns only
+//! when it has reached their end.
 //!
 //! Each product of a row and a token is summed in one vector of its own, in the order of the
 //! columns. The bits of a result therefore depend on the row, the token and the SIMD level only,
@@ -17,15 +22,15 @@ use pulp::{Simd, WithSimd};
 use super::element::Element;
 use super::{Product, for_each_piece};
 use crate::scratch::Reusable;
-use crate::simd::{mul_add, prefetch};
+use crate::simd::mul_add;
 use crate::weights::WeightStore;
 
 /// Most tokens that this is a kernel for.
 pub(super) const MAX_TOKENS: usize = 16;
 /// Most tokens of a group.
 const MAX_GROUP: usize = 4;
-/// Rows that are streamed through side by side.
-const ROWS: usize = 8;
+/// Most rows of a block.
+const MAX_ROWS: usize = 8;
 /// Steps of columns after which the next group of tokens takes its turn.
 const CHUNK_STEPS: usize = 32;
 /// Steps that the innermost loop takes at a time.
@@ -60,7 +65,7 @@ pub(super) fn run<E: Element>(product: &Product<'_>, y_t: &mut [f32], x: &mut Re
         }
     });
     let x = &*arranged;
-    for_each_piece(y_t, n, ROWS, product.work(), |first_row, y_t| {
+    for_each_piece(y_t, n, MAX_ROWS, product.work(), |first_row, y_t| {
         let first_row = rows.start + first_row;
         simd.run(Rows::<E> { w, first_row, n, x, y_t, element: PhantomData });
     });
@@ -128,11 +133,7 @@ impl<E: Element> WithSimd for Rows<'_, E> {
         for stretch in w.stretches::<E>(first_row..first_row + y_t.len() / n) {
             let (y, below) = y_t.split_at_mut(stretch.len() / cols * n);
             y_t = below;
-            for (i, (block, y)) in
-                stretch.chunks(ROWS * cols).zip(y.chunks_mut(ROWS * n)).enumerate()
-            {
-                let ahead = stretch.get((i + 1) * ROWS * cols..).unwrap_or_default();
-                let block = Block { rows: block, ahead, cols };
+            for block in blocks(stretch, cols, if n <= 2 { 4 } else { MAX_ROWS }) {
                 // As many sums as hide the latency of a multiply-add and fit into registers.
                 if n <= 2 || S::REGISTER_COUNT >= 32 {
                     block.multiply::<S, 4>(simd, x, n, y);
@@ -144,11 +145,24 @@ impl<E: Element> WithSimd for Rows<'_, E> {
     }
 }
 
-/// Up to [`ROWS`] rows, and what follows them in memory.
+/// The rows of `stretch` in blocks of `height`, as far apart as can be; rows that are left come
+/// last, in a lower block.
+#[inline(always)]
+fn blocks<E>(stretch: &[E], cols: usize, height: usize) -> impl Iterator<Item = Block<'_, E>> {
+    let num_rows = stretch.len() / cols;
+    let (count, left) = (num_rows / height, num_rows % height);
+    let block = move |first, stride, height| Block { stretch, cols, first, stride, height };
+    let whole = (0..count).map(move |first| block(first, count, height));
+    whole.chain((left > 0).then(|| block(num_rows - left, 1, left)))
+}
+
+/// `height` rows of a stretch, from row `first`, each `stride` rows below the one before.
 struct Block<'a, E> {
-    rows: &'a [E],
-    ahead: &'a [E],
+    stretch: &'a [E],
     cols: usize,
+    first: usize,
+    stride: usize,
+    height: usize,
 }
 
 /// A chunk of the steps of a block's rows and of the tokens.
@@ -164,7 +178,8 @@ impl<E: Element> Block<'_, E> {
     /// The products of the rows and all tokens.
     #[inline(always)]
     fn multiply<S: Simd, const R: usize>(&self, simd: S, x: &[f32], n: usize, y: &mut [f32]) {
-        let mut sums = [[simd.splat_f32s(0.0); MAX_TOKENS]; ROWS];
+        let mut sums = [[simd.splat_f32s(0.0); MAX_TOKENS]; MAX_ROWS];
+        let sums = &mut sums[..self.height];
         let step = 2 * S::F32_LANES;
         let x_stride = x_stride(self.cols, step) / step;
         let x = S::as_simd_f32s(x).0.as_chunks().0;
@@ -172,17 +187,17 @@ impl<E: Element> Block<'_, E> {
         let len = if n <= 2 { steps } else { CHUNK_STEPS };
         for start in (0..steps).step_by(len) {
             let chunk = Chunk { x, x_stride, n, steps: start..steps.min(start + len) };
-            let num_rows = self.rows.len() / self.cols;
-            let (tiles, rest) = sums[..num_rows].as_chunks_mut::<R>();
+            let (tiles, rest) = sums.as_chunks_mut::<R>();
             for (i, sums) in tiles.iter_mut().enumerate() {
                 self.multiply_tile::<S, R>(simd, &chunk, i * R, sums);
             }
             for (i, sums) in rest.iter_mut().enumerate() {
-                let row = num_rows / R * R + i;
+                let row = self.height / R * R + i;
                 self.multiply_tile::<S, 1>(simd, &chunk, row, from_mut(sums));
             }
         }
-        for (sums, y) in sums.iter().zip(y.chunks_exact_mut(n)) {
+        for (i, sums) in sums.iter().enumerate() {
+            let y = &mut y[(self.first + i * self.stride) * n..][..n];
             for (sum, y) in sums.iter().zip(y) {
                 *y = simd.reduce_sum_f32s(*sum);
             }
@@ -199,16 +214,16 @@ impl<E: Element> Block<'_, E> {
         sums: &mut [[S::f32s; MAX_TOKENS]; R],
     ) {
         let many = S::REGISTER_COUNT >= 32;
-        let [rows, ahead] = [self.rows, self.ahead].map(|rows| {
-            let row_len = self.cols;
-            from_fn(|r| rows.get((row + r) * row_len..(row + r + 1) * row_len).unwrap_or_default())
+        let rows = from_fn(|r| {
+            let row = self.first + (row + r) * self.stride;
+            &self.stretch[row * self.cols..][..self.cols]
         });
         for Group { first, len } in groups(chunk.n) {
             match len {
-                1 => tile::<S, E, R, 1>(simd, [rows, ahead], chunk, first, sums),
-                2 => tile::<S, E, R, 2>(simd, [rows, ahead], chunk, first, sums),
-                3 if many || R <= 2 => tile::<S, E, R, 3>(simd, [rows, ahead], chunk, first, sums),
-                4 if many || R <= 2 => tile::<S, E, R, 4>(simd, [rows, ahead], chunk, first, sums),
+                1 => tile::<S, E, R, 1>(simd, rows, chunk, first, sums),
+                2 => tile::<S, E, R, 2>(simd, rows, chunk, first, sums),
+                3 if many || R <= 2 => tile::<S, E, R, 3>(simd, rows, chunk, first, sums),
+                4 if many || R <= 2 => tile::<S, E, R, 4>(simd, rows, chunk, first, sums),
                 _ => unreachable!("groups have at most MAX_GROUP tokens"),
             }
         }
@@ -219,7 +234,7 @@ impl<E: Element> Block<'_, E> {
 #[inline(always)]
 fn tile<S: Simd, E: Element, const R: usize, const T: usize>(
     simd: S,
-    [rows, ahead]: [[&[E]; R]; 2],
+    rows: [&[E]; R],
     chunk: &Chunk<'_, S::f32s>,
     first: usize,
     sums: &mut [[S::f32s; MAX_TOKENS]; R],
@@ -236,12 +251,6 @@ fn tile<S: Simd, E: Element, const R: usize, const T: usize>(
     let x: [_; T] = from_fn(|t| tokens[t][whole.clone()].as_chunks::<UNROLL>());
     let w: [_; R] = from_fn(|r| E::steps::<S>(rows[r]).0[whole.clone()].as_chunks::<UNROLL>());
     for i in 0..whole.len() / UNROLL {
-        if first == 0 {
-            let col = (start + i * UNROLL) * 2 * S::F32_LANES;
-            for row in ahead {
-                prefetch(row.get(col..col + UNROLL * 2 * S::F32_LANES).unwrap_or_default());
-            }
-        }
         for j in 0..UNROLL {
             let (w, x) = (from_fn(|r| w[r].0[i][j]), from_fn(|t| &x[t].0[i][j]));
             add_step::<S, E, R, T>(simd, &mut tile, w, x);
