@@ -5,8 +5,9 @@
 //! cache, and meanwhile the hardware fetches what comes next.
 //!
 //! The rows of a block lie far apart, and the next block is made of the rows below them: each
-//! place is then read as one long stream. On a Zen 3 four such streams a thread were read faster
-//! than a single one, and both faster than four rows of a page each side by side.
+//! place is then read as one long stream. With one token on a Zen 3, four such streams a thread
+//! were read faster than the single stream of the read probe, and rows of a page each, four side
+//! by side, slower than that.
 //!
 //! Each product of a row and a token is summed in one vector of its own, in the order of the
 //! columns. The bits of a result therefore depend on the row, the token and the SIMD level only,
