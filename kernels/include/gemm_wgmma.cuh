@@ -1,18 +1,18 @@
-// Products of very many rows with a packed weight, on Hopper.
+// Products of many rows with a packed weight, on Hopper.
 //
 // The weight is the A operand, from registers, and its rows are M; the tokens are N. A ring of
 // slots in shared memory, 64 columns each, is filled by three threads with bulk copies, two of the
-// weight and one of x, and emptied by two warpgroups that multiply 64 rows each. The threads that
-// fetch the weight start before the kernel in front has ended.
+// weight and one of x, and emptied by up to four warpgroups that multiply 64 rows each. The threads
+// that fetch the weight start before the kernel in front has ended. A block's rows need not fill
+// its warpgroups: where reading the weight takes longest, each block gets the same share of it.
 //
 // x lies arranged: a group of 64 columns after the other, in it the tokens, 128 bytes each. Tensor
 // cores take the columns in the order that the packed weight has them (see packed.cuh): columns
 // 16t + 2i and 16t + 2i + 1 of the group, t < 4, are the 16-byte piece i of the token. And they
 // expect piece i of token n in the place of piece i ^ n % 8.
 //
-// A cluster either cuts the columns, and adds up its blocks' sums in the order of their ranks
-// through each other's shared memory, or its two blocks take neighbouring rows, and each fetches
-// half of their x for both.
+// A cluster cuts the columns, and adds up its blocks' sums in the order of their ranks through each
+// other's shared memory.
 #pragma once
 
 #include "cluster.cuh"
@@ -23,21 +23,27 @@
 #include "pdl.cuh"
 #include "wgmma.cuh"
 
-constexpr uint32_t WGMMA_WARPS = 8;  // that multiply, 16 rows each
 constexpr uint32_t FETCHERS = 2;  // threads that fetch the weight
-constexpr uint32_t WGMMA_THREADS = (WGMMA_WARPS + 4) * 32;
+constexpr uint32_t FETCH_WARPS = 4;  // of which three have such a thread, or one that fetches x
 constexpr uint32_t TOGETHER = 8;  // token tiles that share a weight from the cache
 constexpr uint32_t TOKEN_BYTES = 2 * PACKED_GROUP_COLS;  // of a token in a slot
 constexpr uint32_t FINISH_TOKENS = 32;  // that a warp finishes at a time
 
-// A block's tile: 128 rows by 8 * TILES tokens.
+// Tiles of 8 * TILES tokens, by up to 16 rows for each warp that multiplies.
 template <int TILES>
 struct WgmmaShape {
     static constexpr uint32_t TOKENS = 8 * TILES;
     static constexpr uint32_t X_BYTES = TOKENS * TOKEN_BYTES;
-    static constexpr uint32_t WEIGHT_BYTES = WGMMA_WARPS * PACKED_GROUP_BYTES;
-    static constexpr uint32_t SLOT_BYTES = X_BYTES + WEIGHT_BYTES;
+    static constexpr uint32_t MAX_GROUPS = TILES <= 16 ? 4 : 2;  // warpgroups that multiply
+    static constexpr uint32_t MAX_THREADS = 128 * MAX_GROUPS + 32 * FETCH_WARPS;
+    // Registers of a thread that multiplies and of one that fetches.
+    static constexpr int MANY = TILES <= 16 ? 112 : 232, FEW = TILES <= 16 ? 32 : 40;
+    // Whether they hold the next slot's weight too; if not, other warpgroups multiply meanwhile.
+    static constexpr bool AHEAD = TILES != 12 && TILES != 16;
 };
+
+// Warps that multiply.
+__device__ __forceinline__ uint32_t wgmma_warps() { return blockDim.x / 32 - FETCH_WARPS; }
 
 // Moves registers from the warps that fetch to those that multiply, four warps at a time.
 template <int COUNT>
@@ -56,22 +62,10 @@ __device__ __forceinline__ uint32_t map_shared(uint32_t address, uint32_t rank) 
     return remote;
 }
 
-// Arrives at a barrier of any block of the cluster.
-__device__ __forceinline__ void arrive_in_cluster(uint32_t barrier, uint32_t rank) {
-    asm volatile("mbarrier.arrive.release.cluster.shared::cluster.b64 _, [%0];" ::"r"(
-                     map_shared(barrier, rank))
-                 : "memory");
-}
-
-// `copy_bulk` to the same place of both blocks of a cluster, and to the barriers of both.
-__device__ __forceinline__ void copy_bulk_to_both(uint32_t to, uint64_t from, uint32_t bytes,
-                                                  uint32_t barrier, uint64_t policy) {
-    const uint16_t both = 3;
-    asm volatile(
-        "cp.async.bulk.shared::cluster.global.mbarrier::complete_tx::bytes"
-        ".multicast::cluster.L2::cache_hint [%0], [%1], %2, [%3], %4, %5;" ::"r"(to),
-        "l"(from), "r"(bytes), "r"(barrier), "h"(both), "l"(policy)
-        : "memory");
+// Arrives at the cluster's barrier after reading the shared memory of others. What this thread wrote
+// elsewhere need not be visible to those that wait.
+__device__ __forceinline__ void leave_cluster() {
+    asm volatile("barrier.cluster.arrive.relaxed.aligned;" ::: "memory");
 }
 
 __device__ __forceinline__ void store_shared16(uint32_t to, const float (&c)[4]) {
@@ -95,6 +89,7 @@ struct Cursor {
 struct WgmmaChunk {
     uint32_t token;  // first token
     uint32_t unit;   // first unit of 16 rows
+    uint32_t units;
 };
 
 // The ring, as addresses of shared memory, and this block's part of the work.
@@ -102,41 +97,39 @@ template <int TILES>
 struct WgmmaRing {
     using S = WgmmaShape<TILES>;
     const GemmWgmmaParams& p;
+    uint32_t slot_bytes;
     uint32_t slots, full, empty;       // slots, and barriers: one of each per slot
     uint32_t first_group, num_groups;  // groups of 64 columns
-    bool shares_x, cuts;               // what the cluster does
 
     __device__ __forceinline__ WgmmaRing(const GemmWgmmaParams& p, unsigned char* shared) : p(p) {
+        slot_bytes = S::X_BYTES + p.height * PACKED_GROUP_BYTES;
         slots = shared_address(shared);
-        full = slots + p.num_stages * S::SLOT_BYTES;
+        full = slots + p.num_stages * slot_bytes;
         empty = full + p.num_stages * 8;
-        shares_x = p.shares_x != 0;
-        cuts = !shares_x && cluster_size() > 1;
         const uint32_t groups = p.product.cols / PACKED_GROUP_COLS;
-        const uint32_t size = cuts ? cluster_size() : 1, rank = cuts ? cluster_rank() : 0;
+        const uint32_t size = cluster_size(), rank = cluster_rank();
         first_group = groups * rank / size;
         num_groups = groups * (rank + 1) / size - first_group;
     }
 
     // Behind the ring: what the warps turn their results around in.
     __device__ __forceinline__ uint32_t scratch_offset() const {
-        return p.num_stages * (S::SLOT_BYTES + 16);
+        return p.num_stages * (slot_bytes + 16);
     }
 
     __device__ __forceinline__ void init() const {
         if (threadIdx.x == 0) {
             for (uint32_t i = 0; i < p.num_stages; ++i) {
                 mbarrier_init(full + i * 8, FETCHERS + 1);
-                mbarrier_init(empty + i * 8, shares_x ? 2 * WGMMA_WARPS : WGMMA_WARPS);
+                mbarrier_init(empty + i * 8, wgmma_warps());
             }
             mbarrier_init_fence();
         }
         __syncthreads();
-        if (shares_x) cluster_sync();
     }
 
     __device__ __forceinline__ uint32_t slot(Cursor at) const {
-        return slots + at.slot * S::SLOT_BYTES;
+        return slots + at.slot * slot_bytes;
     }
     __device__ __forceinline__ void wait_full(Cursor at) const {
         mbarrier_wait(full + at.slot * 8, at.parity);
@@ -148,56 +141,47 @@ struct WgmmaRing {
     // A warp is done with a slot, and says so to whoever fills it.
     __device__ __forceinline__ void release(uint32_t slot) const {
         __syncwarp();
-        const uint32_t lane = threadIdx.x % 32, barrier = empty + slot * 8;
-        if (!shares_x) {
-            if (lane == 0) mbarrier_arrive(barrier);
-        } else if (lane < 2) {
-            arrive_in_cluster(barrier, lane);
-        }
+        if (threadIdx.x % 32 == 0) mbarrier_arrive(empty + slot * 8);
     }
 
     // This block's chunks: token tiles run fastest, as many as find the weight in the cache.
     template <typename F>
     __device__ __forceinline__ void for_each_chunk(F f) const {
         const uint32_t rows = p.num_row_chunks, num_chunks = rows * p.num_token_tiles;
-        const uint32_t blocks = shares_x ? 2 : 1, rank = shares_x ? cluster_rank() : 0;
         const uint32_t step = gridDim.x / cluster_size();
         for (uint32_t i = blockIdx.x / cluster_size(); i < num_chunks; i += step) {
             const uint32_t first = i / (rows * TOGETHER) * TOGETHER;
             const uint32_t together = min(TOGETHER, p.num_token_tiles - first);
-            const uint32_t inside = i - first * rows, row = inside / together * blocks + rank;
+            const uint32_t inside = i - first * rows, row = inside / together;
             const uint32_t token = (first + inside % together) * S::TOKENS;
-            f(WgmmaChunk{token, row * WGMMA_WARPS});
+            const uint32_t num_short = row > p.num_tall ? row - p.num_tall : 0;
+            const uint32_t units = p.height - (row < p.num_tall ? 0 : 1);
+            f(WgmmaChunk{token, row * p.height - num_short, units});
         }
     }
 
-    // One thread for each of `FETCHERS` shares: copies the weight. Past the last unit it copies that
-    // one again, for sums that nobody stores. No proxy fence comes before a slot is filled again:
-    // what was read of it has been multiplied, so it has arrived.
+    // One thread for each of `FETCHERS` shares: copies the weight. No proxy fence comes before a
+    // slot is filled again: what was read of it has been multiplied, so it has arrived.
     __device__ __forceinline__ void fetch_weight(uint32_t share) const {
-        constexpr uint32_t UNITS = WGMMA_WARPS / FETCHERS;
         const uint64_t policy = cache_policy(p.num_token_tiles == 1);
-        const uint32_t groups = p.product.cols / PACKED_GROUP_COLS;
-        const uint32_t last = p.product.rows / PACKED_UNIT_ROWS - 1;
-        const uint32_t to = S::X_BYTES + share * UNITS * PACKED_GROUP_BYTES;
+        const uint64_t unit_bytes =
+            uint64_t(p.product.cols / PACKED_GROUP_COLS) * PACKED_GROUP_BYTES;
         Cursor at;
         for_each_chunk([&](WgmmaChunk chunk) {
-            uint64_t from[UNITS];
-#pragma unroll
-            for (uint32_t i = 0; i < UNITS; ++i) {
-                const uint32_t unit = min(chunk.unit + share * UNITS + i, last);
-                const uint64_t tile = uint64_t(unit) * groups + first_group;
-                from[i] = p.product.weight + tile * PACKED_GROUP_BYTES;
-            }
-            for (uint32_t left = num_groups; left > 0; --left) {
+            const uint32_t begin = chunk.units * share / FETCHERS;
+            const uint32_t units = chunk.units * (share + 1) / FETCHERS - begin;
+            uint64_t group = p.product.weight + (chunk.unit + begin) * unit_bytes +
+                             first_group * PACKED_GROUP_BYTES;
+            for (uint32_t left = num_groups; left > 0; --left, group += PACKED_GROUP_BYTES) {
                 wait_empty(at);
-                const uint32_t barrier = full + at.slot * 8, unit = slot(at) + to;
-                mbarrier_arrive_expect(barrier, UNITS * PACKED_GROUP_BYTES);
-#pragma unroll
-                for (uint32_t i = 0; i < UNITS; ++i) {
-                    copy_bulk(unit + i * PACKED_GROUP_BYTES, from[i], PACKED_GROUP_BYTES, barrier,
-                              policy);
-                    from[i] += PACKED_GROUP_BYTES;
+                const uint32_t barrier = full + at.slot * 8;
+                uint32_t to = slot(at) + S::X_BYTES + begin * PACKED_GROUP_BYTES;
+                mbarrier_arrive_expect(barrier, units * PACKED_GROUP_BYTES);
+                uint64_t from = group;
+#pragma unroll 4
+                for (uint32_t i = 0; i < units; ++i) {
+                    copy_bulk(to, from, PACKED_GROUP_BYTES, barrier, policy);
+                    to += PACKED_GROUP_BYTES, from += unit_bytes;
                 }
                 at.advance(p.num_stages);
             }
@@ -207,21 +191,16 @@ struct WgmmaRing {
     // One thread: copies x.
     __device__ __forceinline__ void fetch_x() const {
         const uint64_t policy = cache_policy(false);
-        const uint32_t half = shares_x ? cluster_rank() * S::X_BYTES / 2 : 0;
         const uint64_t group_bytes = uint64_t(p.product.x.stride) * TOKEN_BYTES;
         Cursor at;
         for_each_chunk([&](WgmmaChunk chunk) {
             uint64_t from = p.product.x.address + first_group * group_bytes;
-            from += uint64_t(chunk.token) * TOKEN_BYTES + half;
+            from += uint64_t(chunk.token) * TOKEN_BYTES;
             for (uint32_t i = 0; i < num_groups; ++i, from += group_bytes) {
                 wait_empty(at);
-                const uint32_t barrier = full + at.slot * 8, to = slot(at) + half;
+                const uint32_t barrier = full + at.slot * 8;
                 mbarrier_arrive_expect(barrier, S::X_BYTES);
-                if (shares_x) {
-                    copy_bulk_to_both(to, from, S::X_BYTES / 2, barrier, policy);
-                } else {
-                    copy_bulk(to, from, S::X_BYTES, barrier, policy);
-                }
+                copy_bulk(slot(at), from, S::X_BYTES, barrier, policy);
                 at.advance(p.num_stages);
             }
         });
@@ -275,28 +254,30 @@ struct FinishRows : Finish<1> {
         }
     }
 
-    // Stores what was taken, as tokens `token` and on. All lanes of the warp call it.
+    // Stores what was taken, as tokens `token` and on; `old` is there if `AHEAD`. All lanes of the
+    // warp call it.
+    template <bool AHEAD>
     __device__ __forceinline__ void store_taken(uint32_t token, const Old& old) const {
         __syncwarp();
         const uint32_t lane = threadIdx.x % 32;
         if (paired) {
-            store_piece<0>(token, lane, 0, old);
+            store_piece<AHEAD, 0>(token, lane, 0, old);
         } else {
-            store_piece<0>(token, lane / 2, lane % 2, old);
-            store_piece<1>(token, lane / 2 + 16, lane % 2, old);
+            store_piece<AHEAD, 0>(token, lane / 2, lane % 2, old);
+            store_piece<AHEAD, 1>(token, lane / 2 + 16, lane % 2, old);
         }
         __syncwarp();
     }
 
     // Stores 8 columns of the j-th token that was taken; `I` says which of a lane's two.
-    template <int I>
+    template <bool AHEAD, int I>
     __device__ __forceinline__ void store_piece(uint32_t token, uint32_t j, uint32_t octet,
                                                 const Old& old) const {
         const uint32_t col = (unit * (paired ? 1 : 2) + octet) * 8;
         if (token + j >= p.num_tokens || col >= num_cols()) return;
         float* from = scratch + j * PITCH + octet * 8;
         const Row row = row_of(p.out, token + j);
-        if (!by_octets()) return store_octet(row, col, from);
+        if (!AHEAD || !by_octets()) return store_octet(row, col, from);
         float y[8], other[8];
         read_octet(from, y);
         if (paired) {
@@ -312,20 +293,20 @@ struct FinishRows : Finish<1> {
     }
 
     // Finishes parts `begin` to `end` of 32 tokens, from token `token`: `take_part` takes one. What
-    // is added to is loaded a part ahead.
-    template <typename F>
+    // is added to is loaded a part ahead where there are registers for it.
+    template <bool AHEAD, typename F>
     __device__ __forceinline__ void finish(uint32_t token, uint32_t begin, uint32_t end,
                                            F take_part) const {
         const bool adds = p.epilogue == EPILOGUE_ADD && by_octets();
         Old old = {}, next = {};
-        if (adds) load_old(token + begin * FINISH_TOKENS, next);
+        if (AHEAD && adds) load_old(token + begin * FINISH_TOKENS, next);
 #pragma unroll 1
         for (uint32_t part = begin; part < end; ++part) {
             const uint32_t first = token + part * FINISH_TOKENS;
-            old = next;
-            if (adds && part + 1 < end) load_old(first + FINISH_TOKENS, next);
+            if (AHEAD) old = next;
+            if (AHEAD && adds && part + 1 < end) load_old(first + FINISH_TOKENS, next);
             take_part(part);
-            store_taken(first, old);
+            store_taken<AHEAD>(first, old);
         }
     }
 };
@@ -339,8 +320,10 @@ struct WgmmaTile {
     const WgmmaRing<TILES>& ring;
     float sums[TILES][4];
     uint32_t a_offset;  // in a slot
+    bool there;         // whether there are such rows
 
-    __device__ __forceinline__ explicit WgmmaTile(const WgmmaRing<TILES>& ring) : ring(ring) {
+    __device__ __forceinline__ WgmmaTile(const WgmmaRing<TILES>& ring, uint32_t units)
+        : ring(ring), there(threadIdx.x / 32 < units) {
         a_offset = WgmmaShape<TILES>::X_BYTES + threadIdx.x / 32 * PACKED_GROUP_BYTES +
                    threadIdx.x % 32 * 16;
     }
@@ -348,6 +331,7 @@ struct WgmmaTile {
     // The weight of a slot, for which it waits.
     __device__ __forceinline__ void load_a(uint32_t (&a)[4][4], Cursor at) const {
         ring.wait_full(at);
+        if (!there) return;
 #pragma unroll
         for (int i = 0; i < 4; ++i) {
             load_shared16(a[i], ring.slot(at) + a_offset + i * PACKED_TILE_BYTES);
@@ -371,15 +355,22 @@ struct WgmmaTile {
 
     // The product of all of this block's columns.
     __device__ __forceinline__ void multiply(Cursor& at) {
-        uint32_t even[4][4], odd[4][4];
+        uint32_t even[4][4] = {}, odd[4][4] = {};
 #pragma unroll
         for (int i = 0; i < TILES * 4; ++i) sums[i / 4][i % 4] = 0.0f;
-        load_a(even, at);
-        for (uint32_t left = ring.num_groups;; left -= 2) {
-            step(even, odd, at, left > 1);
-            if (left <= 1) break;
-            step(odd, even, at, left > 2);
-            if (left <= 2) break;
+        if constexpr (!WgmmaShape<TILES>::AHEAD) {
+            for (uint32_t left = ring.num_groups; left > 0; --left) {
+                load_a(even, at);
+                step(even, even, at, false);
+            }
+        } else {
+            load_a(even, at);
+            for (uint32_t left = ring.num_groups;; left -= 2) {
+                step(even, odd, at, left > 1);
+                if (left <= 1) break;
+                step(odd, even, at, left > 2);
+                if (left <= 2) break;
+            }
         }
         hold_sums(sums);
     }
@@ -411,7 +402,7 @@ struct WgmmaTile {
 
     // Finishes its own sums.
     __device__ __forceinline__ void finish(const FinishRows& rows, uint32_t token) const {
-        rows.finish(token, 0, PARTS, [&](uint32_t part) {
+        rows.template finish<WgmmaShape<TILES>::AHEAD>(token, 0, PARTS, [&](uint32_t part) {
 #pragma unroll
             for (uint32_t j = 0; j < TILES; ++j) {
                 if (j / TAKEN == part) rows.take(sums[j], j % TAKEN);
@@ -423,7 +414,7 @@ struct WgmmaTile {
     __device__ __forceinline__ void finish_share(const FinishRows& rows, uint32_t token) const {
         const uint32_t share = (PARTS + cluster_size() - 1) / cluster_size();
         const uint32_t begin = min(cluster_rank() * share, PARTS), end = min(begin + share, PARTS);
-        rows.finish(token, begin, end, [&](uint32_t part) {
+        rows.template finish<WgmmaShape<TILES>::AHEAD>(token, begin, end, [&](uint32_t part) {
 #pragma unroll
             for (uint32_t j = 0; j < TAKEN; ++j) {
                 float c[4];
@@ -438,15 +429,15 @@ template <typename T, int TILES>
 __device__ __forceinline__ void wgmma_chunks(const WgmmaRing<TILES>& ring, float* scratch) {
     Cursor at;
     ring.for_each_chunk([&](WgmmaChunk chunk) {
-        WgmmaTile<T, TILES> tile(ring);
+        WgmmaTile<T, TILES> tile(ring, chunk.units);
         tile.multiply(at);
         const FinishRows rows(ring.p.product, scratch, chunk.unit + threadIdx.x / 32);
-        if (ring.cuts) {
+        if (cluster_size() > 1) {
             __syncthreads();
-            tile.publish();
+            if (tile.there) tile.publish();
             cluster_sync();
-            tile.finish_share(rows, chunk.token);
-        } else {
+            if (tile.there) tile.finish_share(rows, chunk.token);
+        } else if (tile.there) {
             tile.finish(rows, chunk.token);
         }
     });
@@ -459,15 +450,15 @@ __device__ __forceinline__ void gemm_wgmma(const GemmWgmmaParams& p) {
     extern __shared__ __align__(1024) unsigned char shared[];
     const WgmmaRing<TILES> ring(p, shared);
     ring.init();
-    const uint32_t warp = threadIdx.x / 32;
-    if (warp < WGMMA_WARPS) {
-        take_registers<232>();
+    const uint32_t warp = threadIdx.x / 32, multipliers = wgmma_warps();
+    if (warp < multipliers) {
+        take_registers<WgmmaShape<TILES>::MANY>();
         pdl_wait();
         float* scratch = reinterpret_cast<float*>(shared + ring.scratch_offset());
         wgmma_chunks<T, TILES>(ring, scratch + warp * FinishRows::FLOATS);
     } else {
-        leave_registers<40>();
-        const uint32_t fetcher = warp - WGMMA_WARPS;
+        leave_registers<WgmmaShape<TILES>::FEW>();
+        const uint32_t fetcher = warp - multipliers;
         if (fetcher < FETCHERS && threadIdx.x % 32 == 0) ring.fetch_weight(fetcher);
         if (fetcher == FETCHERS) {
             pdl_wait();
@@ -475,18 +466,21 @@ __device__ __forceinline__ void gemm_wgmma(const GemmWgmmaParams& p) {
             pdl_launch_dependents();
         }
         __syncwarp();
-        if (ring.cuts) {
+        if (cluster_size() > 1) {
             __syncthreads();
             cluster_sync();
         }
     }
     // Shared memory stays until the cluster is done with it.
-    if (cluster_size() > 1) cluster_sync();
+    if (cluster_size() > 1) {
+        leave_cluster();
+        cluster_wait();
+    }
 }
 
 // An entry point.
-#define GEMM_WGMMA(NAME, T, TILES)                                  \
-    extern "C" __global__ void __launch_bounds__(WGMMA_THREADS, 1)  \
-        NAME(const __grid_constant__ GemmWgmmaParams p) {           \
-        gemm_wgmma<T, TILES>(p);                                    \
+#define GEMM_WGMMA(NAME, T, TILES)                                              \
+    extern "C" __global__ void __launch_bounds__(WgmmaShape<TILES>::MAX_THREADS, 1) \
+        NAME(const __grid_constant__ GemmWgmmaParams p) {                       \
+        gemm_wgmma<T, TILES>(p);                                                \
     }

@@ -44,6 +44,9 @@ __device__ __forceinline__ uint64_t wgmma_swizzled(uint32_t address) {
 template <typename T, int TILES>
 __device__ __forceinline__ void wgmma(float (&sums)[TILES][4], const uint32_t (&a)[4], uint64_t b);
 
+#define WGMMA_RQ "%0, %1, %2, %3, %4, %5, %6, %7, %8, %9, %10, %11, %12, %13, %14, %15"
+#define WGMMA_RH \
+    "%32, %33, %34, %35, %36, %37, %38, %39, %40, %41, %42, %43, %44, %45, %46, %47"
 #define WGMMA_R0 \
     "%0, %1, %2, %3, %4, %5, %6, %7, %8, %9, %10, %11, %12, %13, %14, %15, %16, %17, " \
     "%18, %19, %20, %21, %22, %23, %24, %25, %26, %27, %28, %29, %30, %31"
@@ -58,12 +61,15 @@ __device__ __forceinline__ void wgmma(float (&sums)[TILES][4], const uint32_t (&
     "%110, %111, %112, %113, %114, %115, %116, %117, %118, %119, %120, %121, %122, " \
     "%123, %124, %125, %126, %127"
 
-#define WGMMA_S1(J) "+f"(s[J][0]), "+f"(s[J][1]), "+f"(s[J][2]), "+f"(s[J][3])
-#define WGMMA_S4(J) WGMMA_S1(J), WGMMA_S1(J + 1), WGMMA_S1(J + 2), WGMMA_S1(J + 3)
-#define WGMMA_S8(J) WGMMA_S4(J), WGMMA_S4(J + 4)
-#define WGMMA_S16 WGMMA_S8(0), WGMMA_S8(8)
-#define WGMMA_S24 WGMMA_S16, WGMMA_S8(16)
-#define WGMMA_S32 WGMMA_S24, WGMMA_S8(24)
+#define WGMMA_F1(J) "+f"(s[J][0]), "+f"(s[J][1]), "+f"(s[J][2]), "+f"(s[J][3])
+#define WGMMA_F4(J) WGMMA_F1(J), WGMMA_F1(J + 1), WGMMA_F1(J + 2), WGMMA_F1(J + 3)
+#define WGMMA_F8(J) WGMMA_F4(J), WGMMA_F4(J + 4)
+#define WGMMA_S4 WGMMA_F4(0)
+#define WGMMA_S8 WGMMA_F8(0)
+#define WGMMA_S12 WGMMA_F8(0), WGMMA_F4(8)
+#define WGMMA_S16 WGMMA_F8(0), WGMMA_F8(8)
+#define WGMMA_S24 WGMMA_S16, WGMMA_F8(16)
+#define WGMMA_S32 WGMMA_S24, WGMMA_F8(24)
 
 // `REGS` names the registers of the sums, `A` those of a and `B` that of b.
 #define WGMMA(T, TYPE, TILES, N, REGS, A, B)                                                      \
@@ -77,6 +83,10 @@ __device__ __forceinline__ void wgmma(float (&sums)[TILES][4], const uint32_t (&
                      : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(b)                         \
                      : "memory");                                                                 \
     }
+#define WGMMA_32(T, TYPE) WGMMA(T, TYPE, 4, "32", WGMMA_RQ, "%16, %17, %18, %19", "%20")
+#define WGMMA_64(T, TYPE) WGMMA(T, TYPE, 8, "64", WGMMA_R0, "%32, %33, %34, %35", "%36")
+#define WGMMA_96(T, TYPE) \
+    WGMMA(T, TYPE, 12, "96", WGMMA_R0 ", " WGMMA_RH, "%48, %49, %50, %51", "%52")
 #define WGMMA_128(T, TYPE) \
     WGMMA(T, TYPE, 16, "128", WGMMA_R0 ", " WGMMA_R1, "%64, %65, %66, %67", "%68")
 #define WGMMA_192(T, TYPE)                                                                    \
@@ -86,9 +96,15 @@ __device__ __forceinline__ void wgmma(float (&sums)[TILES][4], const uint32_t (&
     WGMMA(T, TYPE, 32, "256", WGMMA_R0 ", " WGMMA_R1 ", " WGMMA_R2 ", " WGMMA_R3, \
           "%128, %129, %130, %131", "%132")
 
+WGMMA_32(__nv_bfloat16, "bf16")
+WGMMA_64(__nv_bfloat16, "bf16")
+WGMMA_96(__nv_bfloat16, "bf16")
 WGMMA_128(__nv_bfloat16, "bf16")
 WGMMA_192(__nv_bfloat16, "bf16")
 WGMMA_256(__nv_bfloat16, "bf16")
+WGMMA_32(__half, "f16")
+WGMMA_64(__half, "f16")
+WGMMA_96(__half, "f16")
 WGMMA_128(__half, "f16")
 WGMMA_192(__half, "f16")
 WGMMA_256(__half, "f16")

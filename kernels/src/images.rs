@@ -34,10 +34,6 @@ images! {
     gemm_any [] {
         gemm_any(GemmAnyParams)
     }
-    gemm_packed_bf16 [] {
-    }
-    gemm_packed_f16 [] {
-    }
     gemm_rows [] {
         gemm_rows_n128_bf16(GemmParams)
         gemm_rows_n128_f16(GemmParams)
@@ -129,22 +125,6 @@ images! {
     gemm_any ["sm_90a"] {
         gemm_any(GemmAnyParams)
     }
-    gemm_packed_bf16 ["sm_90a"] {
-        gemm_packed_n128_bf16(GemmPackedParams)
-        gemm_packed_n192_bf16(GemmPackedParams)
-        gemm_packed_n256_bf16(GemmPackedParams)
-        gemm_packed_n32_bf16(GemmPackedParams)
-        gemm_packed_n64_bf16(GemmPackedParams)
-        gemm_packed_n96_bf16(GemmPackedParams)
-    }
-    gemm_packed_f16 ["sm_90a"] {
-        gemm_packed_n128_f16(GemmPackedParams)
-        gemm_packed_n192_f16(GemmPackedParams)
-        gemm_packed_n256_f16(GemmPackedParams)
-        gemm_packed_n32_f16(GemmPackedParams)
-        gemm_packed_n64_f16(GemmPackedParams)
-        gemm_packed_n96_f16(GemmPackedParams)
-    }
     gemm_rows ["sm_90a"] {
         gemm_rows_n128_bf16(GemmParams)
         gemm_rows_n128_f16(GemmParams)
@@ -156,12 +136,18 @@ images! {
         gemm_wgmma_n128_bf16(GemmWgmmaParams)
         gemm_wgmma_n192_bf16(GemmWgmmaParams)
         gemm_wgmma_n256_bf16(GemmWgmmaParams)
+        gemm_wgmma_n32_bf16(GemmWgmmaParams)
+        gemm_wgmma_n64_bf16(GemmWgmmaParams)
+        gemm_wgmma_n96_bf16(GemmWgmmaParams)
     }
     gemm_wgmma_f16 ["sm_90a"] {
         gemm_arrange_f16(ArrangeParams)
         gemm_wgmma_n128_f16(GemmWgmmaParams)
         gemm_wgmma_n192_f16(GemmWgmmaParams)
         gemm_wgmma_n256_f16(GemmWgmmaParams)
+        gemm_wgmma_n32_f16(GemmWgmmaParams)
+        gemm_wgmma_n64_f16(GemmWgmmaParams)
+        gemm_wgmma_n96_f16(GemmWgmmaParams)
     }
     matvec ["sm_90a"] {
         matvec_bf16_n1(MatvecParams)

@@ -19,21 +19,6 @@ struct GemmParams {
 };
 static_assert(sizeof(GemmParams) == 72, "twin of GemmParams in src/params/gemm.rs");
 
-// The same by the kernels that stream packed weights. A chunk of rows is `height` units of 16 (the
-// first `num_tall` of each tile of tokens) or `step` less.
-struct GemmPackedParams {
-    GemmParams product;
-    uint32_t num_row_chunks;   // chunks that cover the rows
-    uint32_t num_tall;         // how many of them have `height` units
-    uint32_t height;           // units of a tall chunk
-    uint32_t step;             // how many the others lack
-    uint32_t num_token_tiles;  // tiles that cover the tokens
-    uint32_t num_stages;       // slots of the ring
-    uint32_t read_once;        // whether the weight is read once
-    uint32_t reserved;
-};
-static_assert(sizeof(GemmPackedParams) == 104, "twin of GemmPackedParams in src/params/gemm.rs");
-
 // The same by the kernel that takes every mix of types.
 struct GemmAnyParams {
     GemmParams product;

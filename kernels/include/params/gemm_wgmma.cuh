@@ -1,18 +1,21 @@
-// Parameters of the products of very many rows; twins in src/params/gemm_wgmma.rs.
+// Parameters of the products of many rows; twins in src/params/gemm_wgmma.rs.
 #pragma once
 
 #include "gemm.cuh"
 
 // `out = epilogue(x * weight^T + bias)`. x is arranged, see ../gemm_wgmma.cuh, and its stride is
-// the tokens of a group of columns.
+// the tokens of a group of columns. A chunk of rows is `height` units of 16 (the first `num_tall`
+// of each tile of tokens) or one less.
 struct GemmWgmmaParams {
     GemmParams product;
     uint32_t num_row_chunks;   // chunks that cover the rows
+    uint32_t num_tall;         // how many of them have `height` units
+    uint32_t height;           // units of a tall chunk, no more than warps that multiply
     uint32_t num_token_tiles;  // tiles that cover the tokens
     uint32_t num_stages;       // slots of the ring
-    uint32_t shares_x;         // whether a cluster of two shares x; else it cuts the columns
+    uint32_t reserved;
 };
-static_assert(sizeof(GemmWgmmaParams) == 88, "twin of GemmWgmmaParams in gemm_wgmma.rs");
+static_assert(sizeof(GemmWgmmaParams) == 96, "twin of GemmWgmmaParams in gemm_wgmma.rs");
 
 // Arranges x for them, normalised where there is a norm.
 struct ArrangeParams {

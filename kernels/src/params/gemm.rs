@@ -26,31 +26,6 @@ pub struct GemmParams {
     pub epilogue: u32,
 }
 
-/// `gemm_packed_*`: the same with a packed weight. A chunk of rows is `height` units of 16 (the
-/// first `num_tall` of each tile of tokens) or `step` less. A cluster cuts the columns.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Pod, Zeroable)]
-#[repr(C)]
-pub struct GemmPackedParams {
-    /// The product.
-    pub product: GemmParams,
-    /// Chunks that cover the rows.
-    pub num_row_chunks: u32,
-    /// How many of them have `height` units.
-    pub num_tall: u32,
-    /// Units of a tall chunk.
-    pub height: u32,
-    /// How many the others lack.
-    pub step: u32,
-    /// Tiles that cover the tokens.
-    pub num_token_tiles: u32,
-    /// Slots of the ring in shared memory.
-    pub num_stages: u32,
-    /// 1 where the weight is read once, else 0.
-    pub read_once: u32,
-    /// 0.
-    pub reserved: u32,
-}
-
 /// `gemm_any`: the same for every mix of types and layouts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Pod, Zeroable)]
 #[repr(C)]
@@ -78,5 +53,4 @@ pub const PACKING_PLAIN: u32 = 1;
 pub const PACKING_GATE_UP: u32 = 2;
 
 const _: () = assert!(size_of::<GemmParams>() == 72);
-const _: () = assert!(size_of::<GemmPackedParams>() == 104);
 const _: () = assert!(size_of::<GemmAnyParams>() == 80);

@@ -1,11 +1,11 @@
-//! Matrix products of very many rows, by warps in groups of four.
+//! Matrix products of many rows, by warps in groups of four.
 
 use bytemuck::{Pod, Zeroable};
 
 use super::{GemmParams, View};
 
 /// `gemm_wgmma_*`: `out = epilogue(x * weight^T + bias)` with a packed weight. `x` is arranged by
-/// `gemm_arrange_*`, and its stride is the tokens of a group of columns.
+/// `gemm_arrange_*`, and its stride is the tokens of a group of columns. A cluster cuts the columns.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Pod, Zeroable)]
 #[repr(C)]
 pub struct GemmWgmmaParams {
@@ -13,16 +13,20 @@ pub struct GemmWgmmaParams {
     pub product: GemmParams,
     /// Chunks that cover the rows.
     pub num_row_chunks: u32,
+    /// How many of them have `height` units of 16 rows; the others have one less.
+    pub num_tall: u32,
+    /// Units of a tall chunk, no more than warps that multiply.
+    pub height: u32,
     /// Tiles that cover the tokens.
     pub num_token_tiles: u32,
     /// Slots of the ring in shared memory.
     pub num_stages: u32,
-    /// 1 where a cluster of two shares x, 0 where it cuts the columns.
-    pub shares_x: u32,
+    /// 0.
+    pub reserved: u32,
 }
 
-/// `gemm_arrange_*`: x as `gemm_wgmma_*` takes it, normalised where there is a norm. A block a
-/// token.
+/// `gemm_arrange_*`: x as `gemm_wgmma_*` takes it, normalised where there is a norm. Blocks are
+/// (tokens, parts of a row), one part where there is a norm.
 #[derive(Clone, Copy, Debug, PartialEq, Pod, Zeroable)]
 #[repr(C)]
 pub struct ArrangeParams {
@@ -42,5 +46,5 @@ pub struct ArrangeParams {
     pub eps: f32,
 }
 
-const _: () = assert!(size_of::<GemmWgmmaParams>() == 88);
+const _: () = assert!(size_of::<GemmWgmmaParams>() == 96);
 const _: () = assert!(size_of::<ArrangeParams>() == 56);

@@ -6,7 +6,8 @@ mod any;
 #[expect(dead_code, reason = "shared with the tests of other kernels")]
 #[path = "../rows/device.rs"]
 mod device;
-mod packed;
+#[expect(dead_code, reason = "shared with the products of few rows")]
+#[path = "../matvec/product.rs"]
 mod product;
 mod rows;
 mod wgmma;

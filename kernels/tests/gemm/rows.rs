@@ -12,9 +12,9 @@ const STAGES: usize = 3;
 
 fn multiply(device: &Device, kernel: &str, tile: usize, case: Case, out: Placing) {
     let x = Placing { offset: 8, gap: if case.cols.is_multiple_of(16) { 8 } else { 0 } };
-    let product = Product::new(device, case, out, x);
-    let grid = [case.units().div_ceil(TILE / 16) as u32, case.tokens.div_ceil(tile) as u32];
-    let params = product.params();
+    let product = Product::new(device, Case { out, x, ..case });
+    let grid = [case.rows.div_ceil(TILE) as u32, case.tokens.div_ceil(tile) as u32];
+    let params = product.gemm_params();
     let launch = device.launch(kernel, grid, 256, &params);
     let shared = (STAGES * (TILE + tile) * 128) as u32;
     device.run_in_order(&[Launch { dynamic_shared_bytes: shared, ..launch }]);
@@ -22,9 +22,9 @@ fn multiply(device: &Device, kernel: &str, tile: usize, case: Case, out: Placing
 }
 
 fn case(tokens: usize, rows: usize, cols: usize, epilogue: u32, dtype: u32) -> Case {
-    let bias = (rows + cols).is_multiple_of(3);
-    let layout = Layout::RowMajor;
-    Case { tokens, rows, cols, epilogue, bias, dtypes: [dtype; 3], layout }
+    let bias = (rows + cols).is_multiple_of(3).then_some(dtype);
+    let (dtypes, layout) = ([dtype; 3], Layout::RowMajor);
+    Case { epilogue, bias, dtypes, layout, ..Case::packed(tokens, rows, cols) }
 }
 
 #[test]

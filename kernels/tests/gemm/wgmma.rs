@@ -1,4 +1,4 @@
-//! `gemm_arrange_*` and `gemm_wgmma_*`: packed 16-bit weights and very many tokens, on Hopper.
+//! `gemm_arrange_*` and `gemm_wgmma_*`: packed 16-bit weights and many tokens, on Hopper.
 
 use bytemuck::Zeroable;
 use ptx_interp::Launch;
@@ -11,68 +11,59 @@ use crate::device::{ALIGNED, Device, ODD, Placing, assert_close, noise};
 use crate::product::{Case, EPILOGUES, Layout, Product};
 
 const HOPPER: (u32, u32) = (9, 0);
-const THREADS: u32 = 384;
-/// Rows of a block's tile.
-const ROWS: usize = 128;
-/// Bytes in which the warps turn their results around.
-const SCRATCH: usize = 8 * 32 * 20 * 4;
-
-/// What the blocks of a cluster do together.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Cluster {
-    Alone,
-    SharesX,
-    Cuts(u32),
-}
+/// Bytes in which a warp turns its results around.
+const SCRATCH: usize = 32 * 20 * 4;
 
 /// How to share out a product.
 #[derive(Clone, Copy)]
 struct Split {
     /// Tokens of a tile.
     tile: usize,
-    cluster: Cluster,
+    /// Most units of 16 rows of a chunk.
+    height: usize,
+    /// Blocks of a cluster, which cut the columns.
+    cluster: u32,
     /// Clusters; 0: one for each chunk.
     workers: u32,
     stages: usize,
 }
 
-const fn tiles_of(tile: usize) -> Split {
-    Split { tile, cluster: Cluster::Alone, workers: 0, stages: 2 }
+const fn tiles_of(tile: usize, height: usize) -> Split {
+    Split { tile, height, cluster: 1, workers: 0, stages: 2 }
 }
 
 fn multiply(device: &Device, case: Case, split: Split, out: Placing) {
-    let product = Product::new(device, case, out, Placing { offset: 8, gap: 8 });
-    let plain = product.params();
+    let product = Product::new(device, Case { out, x: Placing { offset: 8, gap: 8 }, ..case });
+    let plain = product.gemm_params();
     let tiles = case.tokens.div_ceil(split.tile);
     let room = tiles * split.tile;
     let arranged = device.contiguous(case.dtypes[2], [case.cols, room]);
-    let (suffix, norm) = (if case.dtypes[2] == F16 { "f16" } else { "bf16" }, View::zeroed());
-    let arrange = arrangement(arranged, plain.x, norm, case, room);
+    let suffix = if case.dtypes[2] == F16 { "f16" } else { "bf16" };
+    let arrange = arrangement(arranged, plain.x, View::zeroed(), case, room);
     let name = format!("gemm_arrange_{suffix}");
-    let arrange = device.launch(&name, [case.tokens as u32, 1], 64, &arrange);
+    let arrange = device.launch(&name, [case.tokens as u32, 2], 32, &arrange);
 
-    let (size, shares_x) = match split.cluster {
-        Cluster::Alone => (1, 0),
-        Cluster::SharesX => (2, 1),
-        Cluster::Cuts(size) => (size, 0),
-    };
-    let chunks = case.rows.div_ceil(ROWS * (1 + shares_x as usize));
-    let x = View { stride: room as u32, ..arranged };
+    let (units, x) = (case.rows / 16, View { stride: room as u32, ..arranged });
+    let chunks = units.div_ceil(split.height);
+    let height = units.div_ceil(chunks);
     let params = GemmWgmmaParams {
         product: GemmParams { x, ..plain },
         num_row_chunks: chunks as u32,
+        num_tall: (units - chunks * (height - 1)) as u32,
+        height: height as u32,
         num_token_tiles: tiles as u32,
         num_stages: split.stages as u32,
-        shares_x,
+        reserved: 0,
     };
     let all = (chunks * tiles) as u32;
-    let workers = if split.workers == 0 { all } else { split.workers };
+    let blocks = split.cluster * if split.workers == 0 { all } else { split.workers };
     let name = format!("gemm_wgmma_n{}_{suffix}", split.tile);
-    let launch = device.launch(&name, [workers * size, 1], THREADS, &params);
-    let slot = (ROWS + split.tile) * 128 + 16;
+    let warps = height.next_multiple_of(4);
+    let launch = device.launch(&name, [blocks, 1], 32 * warps as u32 + 128, &params);
+    let slot = (height * 16 + split.tile) * 128 + 16;
     let launch = Launch {
-        cluster: [size, 1, 1],
-        dynamic_shared_bytes: (split.stages * slot + SCRATCH) as u32,
+        cluster: [split.cluster, 1, 1],
+        dynamic_shared_bytes: (split.stages * slot + warps * SCRATCH) as u32,
         ..launch
     };
     device.run_in_order(&[arrange, launch]);
@@ -93,7 +84,8 @@ fn arrangement(out: View, x: View, norm: View, case: Case, room: usize) -> Arran
 
 fn case(tokens: usize, rows: usize, cols: usize, epilogue: u32) -> Case {
     let layout = Layout::Packed { gate_up: epilogue == EPILOGUE_SILU_MUL };
-    Case { tokens, rows, cols, epilogue, bias: rows.is_multiple_of(32), dtypes: [BF16; 3], layout }
+    let bias = rows.is_multiple_of(32).then_some(BF16);
+    Case { epilogue, bias, layout, ..Case::packed(tokens, rows, cols) }
 }
 
 fn device(seed: u64) -> Device {
@@ -104,10 +96,10 @@ fn device(seed: u64) -> Device {
 fn epilogues_bias_and_places() {
     for (seed, epilogue) in EPILOGUES.into_iter().enumerate() {
         let device = device(seed as u64);
-        multiply(&device, case(67, 80, 192, epilogue), tiles_of(128), ALIGNED);
-        multiply(&device, case(30, 160, 128, epilogue), tiles_of(128), ODD);
+        multiply(&device, case(67, 80, 192, epilogue), tiles_of(128, 5), ALIGNED);
+        multiply(&device, case(30, 160, 128, epilogue), tiles_of(32, 9), ODD);
         let wide = Case { dtypes: [F32, BF16, BF16], ..case(17, 96, 64, epilogue) };
-        multiply(&device, wide, tiles_of(128), ALIGNED);
+        multiply(&device, wide, tiles_of(64, 6), ALIGNED);
     }
 }
 
@@ -115,50 +107,53 @@ fn epilogues_bias_and_places() {
 fn f16() {
     let device = Device::new("gemm_wgmma_f16", HOPPER, 1);
     let half = |case| Case { dtypes: [F16; 3], ..case };
-    multiply(&device, half(case(41, 48, 128, EPILOGUE_STORE)), tiles_of(128), ALIGNED);
-    multiply(&device, half(case(33, 144, 64, EPILOGUE_ADD)), tiles_of(192), ALIGNED);
-    multiply(&device, half(case(9, 48, 64, EPILOGUE_SILU_MUL)), tiles_of(256), ALIGNED);
+    multiply(&device, half(case(41, 48, 128, EPILOGUE_STORE)), tiles_of(64, 3), ALIGNED);
+    multiply(&device, half(case(33, 144, 64, EPILOGUE_ADD)), tiles_of(192, 8), ALIGNED);
+    multiply(&device, half(case(9, 48, 64, EPILOGUE_SILU_MUL)), tiles_of(256, 2), ALIGNED);
+}
+
+#[test]
+fn every_tile_of_tokens_with_every_number_of_warpgroups() {
+    for (seed, tile) in [32, 64, 96, 128, 192, 256].into_iter().enumerate() {
+        let device = device(seed as u64);
+        for groups in 1..=if tile <= 128 { 4 } else { 2 } {
+            // The last warpgroup has units for two of its warps; the tile of tokens is not full.
+            let units = 4 * groups - 2;
+            let epilogue = EPILOGUES[(seed + groups) % 3];
+            let case = case(tile - 9, 16 * units, 64, epilogue);
+            multiply(&device, case, tiles_of(tile, units), ALIGNED);
+        }
+    }
 }
 
 #[test]
 fn a_block_multiplies_several_tiles() {
-    let split = Split { workers: 2, stages: 3, ..tiles_of(128) };
+    let split = Split { workers: 2, stages: 3, ..tiles_of(64, 6) };
     for seed in 0..3 {
-        // Two tiles of tokens by three of rows, and an odd number of groups of columns.
-        multiply(&device(seed), case(131, 272, 320, EPILOGUE_ADD), split, ALIGNED);
+        // Two tiles of tokens by three of rows, of 6, 6 and 5 units, and an odd number of groups.
+        multiply(&device(seed), case(67, 272, 320, EPILOGUE_ADD), split, ALIGNED);
     }
-    let wide = Split { workers: 1, ..tiles_of(192) };
+    let wide = Split { workers: 1, ..tiles_of(192, 2) };
     multiply(&device(1), case(195, 32, 64, EPILOGUE_SILU_MUL), wide, ALIGNED);
-    let widest = Split { workers: 1, ..tiles_of(256) };
+    let widest = Split { workers: 1, ..tiles_of(256, 5) };
     multiply(&device(2), case(250, 144, 128, EPILOGUE_STORE), widest, ALIGNED);
 }
 
 #[test]
 fn a_cluster_cuts_the_columns() {
-    for (seed, blocks) in [(0, 2), (1, 4), (2, 8)] {
-        let split = Split { cluster: Cluster::Cuts(blocks), stages: 3, ..tiles_of(128) };
-        let epilogue = EPILOGUES[seed as usize];
-        multiply(&device(seed), case(99, 144, 576, epilogue), split, ALIGNED);
+    for (seed, cluster) in [(0, 2), (1, 4), (2, 8)] {
+        let split = Split { cluster, stages: 3, ..tiles_of(96, 5) };
+        multiply(&device(seed), case(90, 144, 576, EPILOGUES[seed as usize]), split, ALIGNED);
     }
-    let split = Split { cluster: Cluster::Cuts(4), stages: 3, ..tiles_of(192) };
+    let split = Split { cluster: 4, stages: 3, ..tiles_of(192, 3) };
     multiply(&device(3), case(150, 48, 256, EPILOGUE_ADD), split, ALIGNED);
-}
-
-#[test]
-fn a_cluster_shares_x() {
-    for seed in 0..3 {
-        let split = Split { cluster: Cluster::SharesX, workers: 2, stages: 2, ..tiles_of(128) };
-        // The last cluster has rows for one of its blocks alone.
-        let epilogue = EPILOGUES[seed as usize];
-        multiply(&device(seed), case(131, 304, 320, epilogue), split, ALIGNED);
-    }
 }
 
 #[test]
 fn token_tiles_beyond_those_that_run_together() {
     // Nine tiles of tokens: eight share the weight, the ninth comes after all their rows.
-    let split = Split { workers: 3, ..tiles_of(128) };
-    multiply(&device(1), case(128 * 8 + 5, 144, 64, EPILOGUE_STORE), split, ALIGNED);
+    let split = Split { workers: 3, ..tiles_of(32, 5) };
+    multiply(&device(1), case(32 * 8 + 5, 144, 64, EPILOGUE_STORE), split, ALIGNED);
 }
 
 #[test]
@@ -167,7 +162,7 @@ fn rows_are_arranged_and_normalised() {
     for (seed, [dtype, weight]) in [[F32, BF16], [BF16, F32], [F16, BF16]].into_iter().enumerate() {
         let device = device(seed as u64);
         let x = device.floats(dtype, [tokens, cols], ALIGNED, noise(1));
-        let norm = device.floats(weight, [1, cols], ODD, noise(2));
+        let norm = device.floats(weight, [1, cols], ALIGNED, noise(2));
         let out = device.contiguous(BF16, [cols * room / 64, 64]);
         let case = case(tokens, 16, cols, EPILOGUE_STORE);
         let params = arrangement(out, x.view, norm.view, case, room);

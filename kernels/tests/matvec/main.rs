@@ -9,4 +9,5 @@ mod any;
 mod device;
 mod packed;
 mod packing;
+#[expect(dead_code, reason = "shared with the products of many rows")]
 mod product;

@@ -125,7 +125,7 @@ fn f16_takes_every_size() {
 
 #[test]
 fn rows_of_x_may_lie_apart() {
-    check(&device(1), Case { gap: 8, ..Case::packed(4, 32, 192) }, [1, 1]);
+    check(&device(1), Case::packed(4, 32, 192).apart(8), [1, 1]);
 }
 
 #[test]

@@ -5,34 +5,10 @@ use std::ops::Range;
 use tintype_kernels::params::{BF16, PackParams, View};
 
 use crate::device::{Device, Placing, Tensor, noise, on_each_device};
+use crate::product::packed;
 
 const ROWS: usize = 48;
 const COLS: usize = 128;
-
-/// Where element (row, col) of a matrix of this size lies, as `include/packed.cuh` says.
-fn index([rows, cols]: [usize; 2], gate_up: bool, row: usize, col: usize) -> usize {
-    let half = rows / 2;
-    let (unit, j) = match gate_up {
-        false => (row / 16, row % 16),
-        true => (row % half / 8, row % half % 8 + if row < half { 0 } else { 8 }),
-    };
-    let tile = unit * (cols / 16) + col / 64 * 4 + col % 16 / 4;
-    let lane = j % 8 * 4 + col % 64 / 16;
-    let register = col % 4 / 2 * 2 + j / 8;
-    tile * 256 + lane * 8 + register * 2 + col % 2
-}
-
-/// A weight's elements in the packed order.
-pub(crate) fn packed(weight: &Tensor, gate_up: bool) -> Vec<f32> {
-    let shape = [weight.rows, weight.cols];
-    let mut packed = vec![0.0; weight.values.len()];
-    for row in 0..weight.rows {
-        for (col, &value) in weight.row(row).iter().enumerate() {
-            packed[index(shape, gate_up, row, col)] = value;
-        }
-    }
-    packed
-}
 
 fn pack(device: &Device, to: View, weight: &Tensor, gate_up: bool, rows: Range<usize>) {
     let gate_rows = if gate_up { ROWS / 2 } else { 0 };

@@ -2,12 +2,12 @@
 
 use bytemuck::Zeroable;
 use tintype_kernels::params::{
-    BF16, EPILOGUE_ADD, EPILOGUE_SILU_MUL, EPILOGUE_STORE, MatvecParams, View,
+    BF16, EPILOGUE_ADD, EPILOGUE_SILU_MUL, EPILOGUE_STORE, GemmParams, MatvecParams, View,
 };
 
 use crate::device::{ALIGNED, Device, Placing, Tensor, assert_close, encode, noise};
-use crate::packing::packed;
 
+pub(crate) const EPILOGUES: [u32; 3] = [EPILOGUE_STORE, EPILOGUE_ADD, EPILOGUE_SILU_MUL];
 const EPS: f32 = 1e-5;
 
 /// How the weight lies.
@@ -30,7 +30,10 @@ pub(crate) struct Case {
     pub(crate) norm: Option<u32>,
     pub(crate) bias: Option<u32>,
     pub(crate) layout: Layout,
-    pub(crate) gap: usize,
+    /// How the output's rows lie.
+    pub(crate) out: Placing,
+    /// The same of x, the norm and the bias.
+    pub(crate) x: Placing,
 }
 
 impl Case {
@@ -39,7 +42,14 @@ impl Case {
         let layout = Layout::Packed { gate_up: false };
         let (norm, bias) = (None, None);
         let (epilogue, dtypes) = (EPILOGUE_STORE, [BF16; 3]);
-        Self { tokens, rows, cols, epilogue, dtypes, norm, bias, layout, gap: 0 }
+        let (out, x) = (ALIGNED, ALIGNED);
+        Self { tokens, rows, cols, epilogue, dtypes, norm, bias, layout, out, x }
+    }
+
+    /// The same with so many elements in front of rows and between them.
+    pub(crate) const fn apart(self, gap: usize) -> Self {
+        let placing = Placing { offset: gap, gap };
+        Self { out: placing, x: placing, ..self }
     }
 
     /// Columns of the output.
@@ -60,11 +70,10 @@ pub(crate) struct Product {
 }
 
 impl Product {
-    /// Puts a case on the device, with rows of x that are aligned unless the case has a gap.
+    /// Puts a case on the device.
     pub(crate) fn new(device: &Device, case: Case) -> Self {
         let [to, from, of] = case.dtypes;
-        let Case { tokens, rows, cols, gap, .. } = case;
-        let placing = if gap == 0 { ALIGNED } else { Placing { offset: gap, gap } };
+        let Case { tokens, rows, cols, .. } = case;
         let contiguous = Placing { offset: 0, gap: 0 };
         let scale = 4.0 / (cols as f32).sqrt();
         let elements = |row, col| scale * noise(3)(row, col);
@@ -77,11 +86,11 @@ impl Product {
                 view.address
             }
         };
-        let vector = |dtype, len, seed| device.floats(dtype, [1, len], placing, noise(seed));
+        let vector = |dtype, len, seed| device.floats(dtype, [1, len], case.x, noise(seed));
         Self {
             case,
-            out: device.floats(to, [tokens, case.outputs()], placing, noise(1)),
-            x: device.floats(from, [tokens, cols], placing, noise(2)),
+            out: device.floats(to, [tokens, case.outputs()], case.out, noise(1)),
+            x: device.floats(from, [tokens, cols], case.x, noise(2)),
             norm: case.norm.map(|dtype| vector(dtype, cols, 4)),
             bias: case.bias.map(|dtype| vector(dtype, rows, 5)),
             weight,
@@ -89,14 +98,27 @@ impl Product {
         }
     }
 
+    /// Without the norm.
+    pub(crate) fn gemm_params(&self) -> GemmParams {
+        GemmParams {
+            out: self.out.view,
+            x: self.x.view,
+            bias: view_of(self.bias.as_ref()),
+            weight: self.address,
+            num_tokens: self.case.tokens as u32,
+            rows: self.case.rows as u32,
+            cols: self.case.cols as u32,
+            epilogue: self.case.epilogue,
+        }
+    }
+
     pub(crate) fn params(&self) -> MatvecParams {
-        let view = |tensor: &Option<Tensor>| tensor.as_ref().map_or_else(View::zeroed, |t| t.view);
         let is_paired = self.case.layout == Layout::Packed { gate_up: true };
         MatvecParams {
             out: self.out.view,
             x: self.x.view,
-            norm: view(&self.norm),
-            bias: view(&self.bias),
+            norm: self.norm(),
+            bias: view_of(self.bias.as_ref()),
             weight: self.address,
             num_tokens: self.case.tokens as u32,
             rows: self.case.rows as u32,
@@ -105,6 +127,11 @@ impl Product {
             gate_rows: if is_paired { self.case.rows as u32 / 2 } else { 0 },
             eps: EPS,
         }
+    }
+
+    /// The norm's weight; zeros where there is no norm.
+    pub(crate) fn norm(&self) -> View {
+        view_of(self.norm.as_ref())
     }
 
     /// What the kernel left in the output.
@@ -159,4 +186,33 @@ impl Product {
         let mean = squares / x.len() as f64;
         if self.norm.is_some() { 1.0 / (mean + f64::from(EPS)).sqrt() } else { 1.0 }
     }
+}
+
+fn view_of(tensor: Option<&Tensor>) -> View {
+    tensor.map_or_else(View::zeroed, |tensor| tensor.view)
+}
+
+/// Where element (row, col) of a matrix of this size lies, as `include/packed.cuh` says.
+fn index([rows, cols]: [usize; 2], gate_up: bool, row: usize, col: usize) -> usize {
+    let half = rows / 2;
+    let (unit, j) = match gate_up {
+        false => (row / 16, row % 16),
+        true => (row % half / 8, row % half % 8 + if row < half { 0 } else { 8 }),
+    };
+    let tile = unit * (cols / 16) + col / 64 * 4 + col % 16 / 4;
+    let lane = j % 8 * 4 + col % 64 / 16;
+    let register = col % 4 / 2 * 2 + j / 8;
+    tile * 256 + lane * 8 + register * 2 + col % 2
+}
+
+/// A weight's elements in the packed order.
+pub(crate) fn packed(weight: &Tensor, gate_up: bool) -> Vec<f32> {
+    let shape = [weight.rows, weight.cols];
+    let mut packed = vec![0.0; weight.values.len()];
+    for row in 0..weight.rows {
+        for (col, &value) in weight.row(row).iter().enumerate() {
+            packed[index(shape, gate_up, row, col)] = value;
+        }
+    }
+    packed
 }

@@ -28,7 +28,7 @@ impl Tensor {
 }
 
 /// How rows lie in memory.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Debug)]
 pub(crate) struct Placing {
     /// Elements in front of the first row.
     pub(crate) offset: usize,

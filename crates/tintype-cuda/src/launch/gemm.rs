@@ -1,11 +1,10 @@
 //! Matrix products of many rows.
 //!
-//! Four kernels: two for packed 16-bit weights, one of them for very many rows, one for row-major
-//! ones, all on tensor cores, and one for every other mix of types, sizes and strides. A norm in
-//! front is a launch of its own, which leaves the normalised rows in the workspace, as many at a
-//! time as it holds; the kernel for very many rows has x arranged there, with or without a norm.
+//! Three kernels: one for packed 16-bit weights and one for row-major ones, both on tensor cores,
+//! and one for every other mix of types, sizes and strides. A norm in front is a launch of its own,
+//! which leaves the normalised rows in the workspace, as many at a time as it holds; the kernel for
+//! packed weights has x arranged there, with or without a norm.
 
-mod packed;
 mod wgmma;
 
 use bytemuck::Zeroable;
@@ -27,8 +26,9 @@ const ROWS_STAGES: u32 = 3;
 const THREADS: u32 = 256;
 /// Rows and tokens of a block of the kernel for every mix.
 const ANY_TILE: u32 = 64;
-/// Tokens that a part of a batch is a multiple of, where the workspace cannot hold all.
-const PART_TOKENS: u32 = 256;
+/// Tokens that a part of a batch is a multiple of, where the workspace cannot hold all: the first,
+/// or where it holds fewer the second.
+const PART_TOKENS: [u32; 2] = [256, 32];
 
 /// Appends the launches of `op`.
 ///
@@ -41,7 +41,7 @@ pub(super) fn plan(op: &Op, at: &dyn Placement, launches: &mut Vec<Launch>) -> R
     let first = launches.len();
     let matmul = Matmul { out, x, weight, bias, epilogue, placed: at.weight(weight) };
     match norm {
-        _ if matmul.suits_warpgroups(norm, at) => matmul.arranged(norm, at, launches)?,
+        _ if matmul.suits_packed(norm, at) => matmul.arranged(norm, at, launches)?,
         None => launches.push(matmul.product(at, matmul.params(at))),
         Some(norm) => matmul.normalised(norm, at, launches)?,
     }
@@ -94,17 +94,13 @@ impl Matmul {
 
     /// The launch that multiplies `params.x`.
     fn product(&self, at: &dyn Placement, params: GemmParams) -> Launch {
-        let chip = at.chip();
+        let row_major = self.placed.layout == Layout::RowMajor;
         let aligned = params.x.address.is_multiple_of(16) && params.x.stride.is_multiple_of(8);
         let same_type = params.x.dtype == dtype_tag(self.weight.dtype);
-        if !(aligned && same_type && self.suits_tensor_cores(chip)) {
-            return self.any(params);
-        }
-        match self.placed.layout {
-            Layout::RowMajor => self.row_major(params),
-            Layout::Packed { .. } => {
-                packed::launch(params, self.weight.dtype, chip).unwrap_or_else(|| self.any(params))
-            }
+        if row_major && aligned && same_type && self.suits_tensor_cores(at.chip()) {
+            self.row_major(params)
+        } else {
+            self.any(params)
         }
     }
 
@@ -145,7 +141,9 @@ impl Matmul {
 
     /// Launches that normalise x and multiply, as many tokens at a time as the workspace holds.
     fn normalised(&self, norm: Norm, at: &dyn Placement, launches: &mut Vec<Launch>) -> Result<()> {
-        let tensor_cores = self.suits_tensor_cores(at.chip()) && self.x.cols.is_multiple_of(8);
+        let row_major = self.placed.layout == Layout::RowMajor;
+        let tensor_cores =
+            row_major && self.suits_tensor_cores(at.chip()) && self.x.cols.is_multiple_of(8);
         let dtype = if tensor_cores { self.weight.dtype } else { DType::F32 };
         let workspace = at.workspace();
         let row_bytes = u64::from(self.x.cols) * dtype.size_bytes() as u64;
@@ -162,18 +160,16 @@ impl Matmul {
         Ok(())
     }
 
-    /// Whether there are enough tokens for the kernels that have x arranged, and room for it.
-    fn suits_warpgroups(&self, norm: Option<Norm>, at: &dyn Placement) -> bool {
+    /// Whether the kernels for packed weights take the product, and there is room to arrange x.
+    fn suits_packed(&self, norm: Option<Norm>, at: &dyn Placement) -> bool {
         let Placed { layout, .. } = self.placed;
-        let x = at.view(self.x);
+        let in_pairs = |view: View| view.address.is_multiple_of(4) && view.stride.is_multiple_of(2);
         let same_type = norm.is_some() || self.x.dtype == self.weight.dtype;
-        let in_pairs = x.address.is_multiple_of(4) && x.stride.is_multiple_of(2);
-        let most = self.tokens_at_a_time(self.room(at));
+        let norm = norm.is_none_or(|norm| at.view(norm.weight).address.is_multiple_of(4));
         matches!(layout, Layout::Packed { .. })
             && self.suits_tensor_cores(at.chip())
-            && (same_type && in_pairs)
-            && most.is_some_and(|most| most >= wgmma::MIN_TOKENS)
-            && most.and_then(|most| self.split(most, at)).is_some()
+            && (same_type && norm && in_pairs(at.view(self.x)))
+            && self.tokens_at_a_time(self.room(at)).and_then(|most| self.split(most, at)).is_some()
     }
 
     /// Rows of x in 16 bits that the workspace holds.
@@ -225,8 +221,10 @@ impl Matmul {
         match room {
             0 => None,
             _ if room >= self.x.rows => Some(self.x.rows),
-            _ if room < PART_TOKENS => Some(room),
-            _ => Some(room / PART_TOKENS * PART_TOKENS),
+            _ => {
+                let whole = PART_TOKENS.into_iter().find(|&tokens| tokens <= room).unwrap_or(1);
+                Some(room / whole * whole)
+            }
         }
     }
 }

@@ -1,9 +1,7 @@
 //! Launches of products of many rows.
 
 use bytemuck::Pod;
-use tintype_kernels::params::{
-    ArrangeParams, F32 as F32_TAG, GemmPackedParams, GemmWgmmaParams, NormParams,
-};
+use tintype_kernels::params::{ArrangeParams, F32 as F32_TAG, GemmWgmmaParams, NormParams};
 use tintype_ops::Buffer;
 
 use super::super::Workspace;
@@ -88,8 +86,8 @@ fn weights_and_chips_choose_the_kernel() {
     let plain = matmul(100, 512, 256, Epilogue::Add);
     let paired = matmul(100, 512, 256, Epilogue::SiluMul);
     let first = |chip, layout, op: &Op| kernels(&Fake::new(chip, layout), op)[0];
-    assert!(first(HOPPER, PACKED, &plain).starts_with("gemm_packed_"));
-    assert!(first(HOPPER, PAIRED, &paired).starts_with("gemm_packed_"));
+    assert_eq!(first(HOPPER, PACKED, &plain), "gemm_arrange_bf16");
+    assert_eq!(first(HOPPER, PAIRED, &paired), "gemm_arrange_bf16");
     assert_eq!(first(HOPPER, PAIRED, &plain), "gemm_any");
     assert_eq!(first(HOPPER, PACKED, &paired), "gemm_any");
     assert_eq!(first(AMPERE, Layout::RowMajor, &plain), "gemm_rows_n128_bf16");
@@ -107,7 +105,7 @@ fn x_of_another_type_or_place_takes_the_kernel_for_every_mix() {
     x.dtype = DType::F32;
     assert_eq!(kernels(&fake, &op), ["gemm_any"]);
     // The norm brings x into the weight's type.
-    assert!(kernels(&fake, &with_norm(op))[1].starts_with("gemm_packed_"));
+    assert!(kernels(&fake, &with_norm(op))[1].starts_with("gemm_wgmma_"));
     let mut op = matmul(40, 512, 256, Epilogue::Store);
     let Op::Matmul { x, .. } = &mut op else { unreachable!() };
     x.offset = 1;
@@ -154,10 +152,10 @@ fn a_norm_in_front_of_f32_arithmetic_is_not_rounded() {
 #[test]
 fn a_workspace_without_room_for_a_row_is_refused() {
     let mut fake = Fake::new(HOPPER, PACKED);
-    fake.workspace_bytes = 511;
+    fake.workspace_bytes = 1023;
     let op = with_norm(matmul(20, 512, 256, Epilogue::Store));
     let error = plan(&op, &fake, &mut Vec::new()).unwrap_err().to_string();
-    assert!(error.contains("511 bytes") && error.contains("512"), "{error}");
+    assert!(error.contains("1023 bytes") && error.contains("1024"), "{error}");
 }
 
 #[test]
@@ -165,63 +163,6 @@ fn paired_rows_are_covered_in_units_of_8() {
     let fake = Fake::new(AMPERE, Layout::RowMajor);
     let launch = &plan_on(&fake, &matmul(20, 2 * 65, 256, Epilogue::SiluMul))[0];
     assert_eq!(launch.grid, [2, 1, 1], "9 units of 8 + 8 rows, 8 in a block");
-}
-
-/// First unit of 16 rows, and units, of each chunk of rows of a packed launch, as the kernel
-/// derives them.
-fn chunks(launch: &Launch) -> Vec<(u32, u32)> {
-    let p: GemmPackedParams = params(launch);
-    let chunk = |row: u32| {
-        let short = row.saturating_sub(p.num_tall) * p.step;
-        (row * p.height - short, p.height - if row < p.num_tall { 0 } else { p.step })
-    };
-    (0..p.num_row_chunks).map(chunk).collect()
-}
-
-/// Tokens of a packed kernel's tile, by its name.
-fn tile_tokens(launch: &Launch) -> u32 {
-    launch.kernel.strip_prefix("gemm_packed_n").unwrap().split('_').next().unwrap().parse().unwrap()
-}
-
-/// The launch of the kernels for packed weights, for however many tokens.
-fn packed_launch(chip: Chip, n: u32, rows: u32, cols: u32) -> Launch {
-    let op = matmul(n, rows, cols, Epilogue::Store);
-    let Op::Matmul { x, weight, .. } = op else { unreachable!() };
-    let at = Fake::new(chip, PACKED);
-    let product = GemmParams {
-        x: at.view(x),
-        num_tokens: n,
-        rows: weight.rows,
-        cols: weight.cols,
-        ..GemmParams::zeroed()
-    };
-    packed::launch(product, DType::Bf16, chip).unwrap()
-}
-
-#[test]
-fn packed_chunks_cover_every_row_once() {
-    let shapes = [(6144, 4096), (4096, 14336), (28672, 4096), (128_256, 4096), (16, 64), (80, 128)];
-    for chip in [HOPPER, Chip { num_sms: 4, ..HOPPER }] {
-        for n in [17, 33, 64, 100, 129, 256, 257, 2048, 5000] {
-            for (rows, cols) in shapes {
-                let launch = &packed_launch(chip, n, rows, cols);
-                let p: GemmPackedParams = params(launch);
-                let mut next = 0;
-                for (unit, units) in chunks(launch) {
-                    assert_eq!(unit, next, "{launch:?}");
-                    assert!((1..=16).contains(&units), "{launch:?}");
-                    next += units;
-                }
-                // Warps that share a chunk evenly may find nothing to do at its end.
-                assert!((rows / 16..rows / 16 + p.step).contains(&next), "{launch:?}");
-                assert_eq!(p.num_token_tiles, n.div_ceil(tile_tokens(launch)));
-                let workers = launch.grid[0] / launch.cluster;
-                let all = p.num_row_chunks * p.num_token_tiles;
-                assert!(workers == all || launch.cluster == 1 && workers < all, "{launch:?}");
-                assert!(p.num_stages >= 2 && launch.shared_bytes <= chip.max_shared_bytes);
-            }
-        }
-    }
 }
 
 #[test]
@@ -237,7 +178,7 @@ fn layers_of_an_8b_model_fill_the_chip() {
 }
 
 #[test]
-fn very_many_rows_are_arranged_for_warpgroups() {
+fn rows_are_arranged_for_warpgroups() {
     for norm in [false, true] {
         let mut op = matmul(200, 512, 256, Epilogue::Add);
         if norm {
@@ -267,65 +208,77 @@ fn wgmma_tokens(launch: &Launch) -> u32 {
     launch.kernel.strip_prefix("gemm_wgmma_n").unwrap().split('_').next().unwrap().parse().unwrap()
 }
 
+/// Checks a pair of launches, for a weight of `rows` x `cols`, against what the kernels derive.
+fn check_pair(fake: &Fake, pair: &[Launch], rows: u32, cols: u32) {
+    let (arrange, launch) = (params::<ArrangeParams>(&pair[0]), &pair[1]);
+    let p: GemmWgmmaParams = params(launch);
+    let tile = wgmma_tokens(launch);
+    assert_eq!(arrange.num_tokens, p.product.num_tokens);
+    assert_eq!(p.num_token_tiles, arrange.num_tokens.div_ceil(tile));
+    assert_eq!(arrange.room, p.num_token_tiles * tile);
+    assert!(u64::from(arrange.room * cols) * 2 <= fake.workspace_bytes);
+    let units = p.num_row_chunks * (p.height - 1) + p.num_tall;
+    assert_eq!(units, rows / 16, "{launch:?}");
+    assert!((1..=p.num_row_chunks).contains(&p.num_tall), "{launch:?}");
+    let most = if tile <= 128 { 16 } else { 8 };
+    assert!(p.height <= most && launch.block[0] == p.height.div_ceil(4) * 128 + 128);
+    let workers = launch.grid[0] / launch.cluster;
+    let all = p.num_row_chunks * p.num_token_tiles;
+    assert!(workers == all || launch.cluster == 1 && workers < all, "{launch:?}");
+    assert!(p.num_stages >= 2 && launch.shared_bytes <= fake.chip.max_shared_bytes);
+}
+
 #[test]
 fn tiles_of_warpgroups_cover_everything() {
     let shapes = [(6144, 4096), (4096, 14336), (28672, 4096), (128_256, 4096), (16, 64), (80, 128)];
     for chip in [HOPPER, Chip { num_sms: 4, ..HOPPER }] {
-        for n in [161, 192, 256, 257, 400, 2048, 5000] {
+        for n in [17, 33, 64, 100, 129, 192, 256, 257, 2048, 5000] {
             for (rows, cols) in shapes {
                 let fake = Fake::new(chip, PACKED);
                 let launches = plan_on(&fake, &matmul(n, rows, cols, Epilogue::Store));
-                let mut tokens = 0;
-                for pair in launches.chunks(2) {
-                    let (arrange, launch) = (params::<ArrangeParams>(&pair[0]), &pair[1]);
-                    let p: GemmWgmmaParams = params(launch);
-                    let tile = wgmma_tokens(launch);
-                    assert_eq!(arrange.num_tokens, p.product.num_tokens);
-                    assert_eq!(p.num_token_tiles, arrange.num_tokens.div_ceil(tile));
-                    assert_eq!(arrange.room, p.num_token_tiles * tile);
-                    assert!(u64::from(arrange.room * cols) * 2 <= fake.workspace_bytes);
-                    let covered = p.num_row_chunks * 128;
-                    assert!(covered >= rows && covered < rows + 128, "{launch:?}");
-                    let workers = launch.grid[0] / launch.cluster;
-                    let all = p.num_row_chunks * p.num_token_tiles;
-                    let cuts = launch.cluster > 1;
-                    assert!(workers == all || !cuts && workers < all, "{launch:?}");
-                    assert!(p.num_stages >= 2 && launch.shared_bytes <= chip.max_shared_bytes);
-                    tokens += arrange.num_tokens;
-                }
-                assert_eq!(tokens, n);
+                launches.chunks(2).for_each(|pair| check_pair(&fake, pair, rows, cols));
+                let tokens = launches.iter().step_by(2).map(params::<ArrangeParams>);
+                assert_eq!(tokens.map(|arrange| arrange.num_tokens).sum::<u32>(), n);
             }
         }
     }
 }
 
 #[test]
-fn a_workspace_too_small_for_warpgroups_leaves_the_other_kernel() {
+fn a_small_workspace_is_arranged_in_parts() {
     let mut fake = Fake::new(HOPPER, PACKED);
-    fake.workspace_bytes = 150 * 256 * 2;
     let op = matmul(600, 512, 256, Epilogue::Store);
-    assert!(kernels(&fake, &op)[0].starts_with("gemm_packed_"));
-    fake.workspace_bytes = 300 * 256 * 2;
-    let launches = plan_on(&fake, &with_norm(op));
-    let tokens = launches.iter().step_by(2).map(params::<ArrangeParams>);
-    let tokens: Vec<u32> = tokens.map(|arrange| arrange.num_tokens).collect();
-    assert_eq!(tokens, [256, 256, 88]);
+    for (room, parts) in [(300, [256, 256, 88].as_slice()), (250, &[224, 224, 152])] {
+        fake.workspace_bytes = room * 256 * 2;
+        let launches = plan_on(&fake, &with_norm(op));
+        let tokens = launches.iter().step_by(2).map(params::<ArrangeParams>);
+        assert_eq!(tokens.map(|arrange| arrange.num_tokens).collect::<Vec<_>>(), parts);
+    }
+    fake.workspace_bytes = 31 * 256 * 2;
+    assert_eq!(kernels(&fake, &op), ["gemm_any"]);
 }
 
 #[test]
 fn products_of_an_8b_model_take_what_measured_fastest() {
     let fake = Fake { workspace_bytes: 64 << 20, ..Fake::new(HOPPER, PACKED) };
-    for (n, rows, cols, tile, cluster) in [
-        (256, 6144, 4096, 256, 2),
-        (256, 4096, 4096, 128, 2),
-        (256, 28672, 4096, 256, 1),
-        (256, 4096, 14336, 128, 2),
-        (192, 28672, 4096, 192, 1),
-        (512, 4096, 14336, 256, 2),
-        (2048, 4096, 4096, 256, 1),
-        (2048, 28672, 4096, 256, 1),
+    for (n, rows, cols, tile, cluster, height) in [
+        (17, 4096, 14336, 32, 4, 9),
+        (32, 28672, 4096, 32, 1, 14),
+        (64, 6144, 4096, 64, 4, 13),
+        (64, 4096, 4096, 64, 4, 9),
+        (64, 28672, 4096, 64, 1, 14),
+        (64, 4096, 14336, 64, 4, 9),
+        (128, 28672, 4096, 128, 1, 14),
+        (192, 28672, 4096, 192, 1, 7),
+        (256, 6144, 4096, 128, 2, 12),
+        (256, 4096, 4096, 128, 2, 8),
+        (256, 28672, 4096, 256, 1, 7),
+        (256, 4096, 14336, 128, 2, 8),
+        (2048, 28672, 4096, 256, 1, 8),
     ] {
         let launch = &plan_on(&fake, &matmul(n, rows, cols, Epilogue::Store))[1];
-        assert_eq!((wgmma_tokens(launch), launch.cluster), (tile, cluster), "{n} {rows}x{cols}");
+        let found =
+            (wgmma_tokens(launch), launch.cluster, params::<GemmWgmmaParams>(launch).height);
+        assert_eq!(found, (tile, cluster, height), "{n} {rows}x{cols}");
     }
 }
