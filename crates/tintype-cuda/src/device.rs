@@ -107,5 +107,7 @@ fn chip(device: Device, summary: &DeviceSummary) -> Result<Chip, OpenError> {
         compute_capability: have,
         num_sms: summary.num_sms,
         max_shared_bytes: device.max_shared_bytes()?,
+        // A kernel tells, once it is loaded.
+        clusters_of_4: 0,
     })
 }

@@ -73,6 +73,15 @@ impl Kernels {
         Ok(())
     }
 
+    /// Clusters of `launch` that the device holds at a time.
+    ///
+    /// # Errors
+    /// When there is no such kernel, it takes parameters of another size, or the driver refuses.
+    pub(crate) fn max_clusters(&self, launch: &Launch) -> Result<u32> {
+        let clusters = self.kernel(launch)?.function.max_clusters(&config(launch));
+        clusters.map_err(|error| Error::from(error).context(describe(launch)))
+    }
+
     fn kernel(&self, launch: &Launch) -> Result<&Kernel> {
         let name = launch.kernel;
         let kernel = self.kernels.get(name).ok_or_else(|| {

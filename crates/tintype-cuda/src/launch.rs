@@ -18,6 +18,8 @@ use tintype_ops::{Buffer, DType, Epilogue, Op, Result, Tensor, Weight, WeightSou
 
 use crate::weights::WeightUpload;
 
+pub(crate) use gemm::cluster_of_4;
+
 /// One kernel launch.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Launch {
@@ -60,6 +62,10 @@ pub(crate) struct Chip {
     pub(crate) num_sms: u32,
     /// Most dynamic shared memory of a block, once asked for.
     pub(crate) max_shared_bytes: u32,
+    /// Clusters of four blocks that run at the same time, a block a multiprocessor. Groups of
+    /// multiprocessors that share clusters differ in size, also from chip to chip of a model, and
+    /// leave some of them over.
+    pub(crate) clusters_of_4: u32,
 }
 
 impl Chip {

@@ -16,7 +16,7 @@ use crate::device::{DeviceSummary, OpenDevice};
 use crate::driver::{Context, Queue};
 use crate::graph::{CudaGraph, CudaGraphExec, GraphMemory, StreamId};
 use crate::kernels::Kernels;
-use crate::launch::{Launch, Placement, layout};
+use crate::launch::{Launch, Placement, cluster_of_4, layout};
 use crate::launcher::{Launcher, num_launches};
 use crate::loader::Loader;
 use crate::memory::Memory;
@@ -67,9 +67,14 @@ impl CudaStream {
     /// # Errors
     /// Why the device cannot be used; a machine without a driver is one such reason.
     pub fn open(ordinal: usize) -> std::result::Result<Self, OpenError> {
-        let OpenDevice { summary, chip, context } = OpenDevice::open(ordinal)?;
+        let OpenDevice { summary, mut chip, context } = OpenDevice::open(ordinal)?;
         let images = tintype_kernels::images(chip.compute_capability);
         let kernels = Kernels::load(&context, chip, images.unwrap_or_default())?;
+        if chip.is_hopper() {
+            let clusters = kernels.max_clusters(&cluster_of_4(chip));
+            let refused = |error: Error| OpenError::Kernels { what: error.to_string() };
+            chip.clusters_of_4 = clusters.map_err(refused)?;
+        }
         let free_bytes = context.memory_info()?.free_bytes;
         let making = |what| OpenError::making(what, Some(free_bytes));
         let queue = Queue::new(&context).map_err(making("a stream"))?;

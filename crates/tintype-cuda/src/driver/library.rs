@@ -31,7 +31,7 @@ const MIN_DRIVER: Version = Version { major: 13, minor: 0 };
 const FIRST: [&str; 2] = ["cuDriverGetVersion", "cuInit"];
 
 /// Every other function that is called.
-const SYMBOLS: [&str; 42] = [
+const SYMBOLS: [&str; 43] = [
     "cuCtxSetCurrent",
     "cuDeviceGet",
     "cuDeviceGetAttribute",
@@ -68,6 +68,7 @@ const SYMBOLS: [&str; 42] = [
     "cuModuleGetFunction",
     "cuModuleLoadDataEx",
     "cuModuleUnload",
+    "cuOccupancyMaxActiveClusters",
     "cuStreamBeginCapture_v2",
     "cuStreamCreate",
     "cuStreamDestroy_v2",

@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use cudarc::driver::sys::{
     CUfunc_st, CUfunction_attribute, CUjit_option, CUlaunchAttribute, CUlaunchAttributeID,
-    CUlaunchAttributeValue, CUlaunchConfig, CUmod_st,
+    CUlaunchAttributeValue, CUlaunchConfig, CUmod_st, CUstream_st,
 };
 
 use super::handle::Handle;
@@ -163,6 +163,37 @@ pub(crate) struct LaunchConfig {
     pub(crate) attributes: [Option<Attribute>; 2],
 }
 
+impl LaunchConfig {
+    fn raw_attributes(&self) -> [CUlaunchAttribute; 2] {
+        let mut attributes = [Attribute::ClusterDimension(1).raw(); 2];
+        for (raw, attribute) in attributes.iter_mut().zip(self.attributes.iter().flatten()) {
+            *raw = attribute.raw();
+        }
+        attributes
+    }
+
+    /// As the driver takes it; it points to `attributes`, which are its own.
+    fn raw(
+        &self,
+        queue: *mut CUstream_st,
+        attributes: &mut [CUlaunchAttribute; 2],
+    ) -> CUlaunchConfig {
+        let ([grid_x, grid_y, grid_z], [block_x, block_y, block_z]) = (self.grid, self.block);
+        CUlaunchConfig {
+            gridDimX: grid_x,
+            gridDimY: grid_y,
+            gridDimZ: grid_z,
+            blockDimX: block_x,
+            blockDimY: block_y,
+            blockDimZ: block_z,
+            sharedMemBytes: self.shared_bytes,
+            hStream: queue,
+            attrs: attributes.as_mut_ptr(),
+            numAttrs: self.attributes.iter().flatten().count() as u32,
+        }
+    }
+}
+
 /// A kernel. Its module outlives it.
 #[derive(Debug)]
 pub(crate) struct Function {
@@ -202,6 +233,20 @@ impl Function {
         Ok(size)
     }
 
+    /// Clusters of such launches that the device holds at a time.
+    ///
+    /// # Errors
+    /// What the driver refused.
+    pub(crate) fn max_clusters(&self, config: &LaunchConfig) -> Result<u32, DriverError> {
+        let (mut attributes, mut clusters) = (config.raw_attributes(), 0);
+        let raw = config.raw(ptr::null_mut(), &mut attributes);
+        let (to, function) = (&raw mut clusters, self.handle.raw());
+        // SAFETY: the function is live, the description and its attributes outlive the call, and
+        // the pointer is valid for the one integer written.
+        unsafe { call!(self.context, cuOccupancyMaxActiveClusters(to, function, &raw const raw)) }?;
+        Ok(clusters.unsigned_abs())
+    }
+
     /// Queues a launch.
     ///
     /// # Errors
@@ -216,25 +261,8 @@ impl Function {
         config: &LaunchConfig,
         params: &[u8],
     ) -> Result<(), DriverError> {
-        let mut attributes = [Attribute::ClusterDimension(1).raw(); 2];
-        let asked_for = config.attributes.iter().flatten();
-        let num_attributes = asked_for.clone().count();
-        for (raw, attribute) in attributes.iter_mut().zip(asked_for) {
-            *raw = attribute.raw();
-        }
-        let ([grid_x, grid_y, grid_z], [block_x, block_y, block_z]) = (config.grid, config.block);
-        let raw = CUlaunchConfig {
-            gridDimX: grid_x,
-            gridDimY: grid_y,
-            gridDimZ: grid_z,
-            blockDimX: block_x,
-            blockDimY: block_y,
-            blockDimZ: block_z,
-            sharedMemBytes: config.shared_bytes,
-            hStream: queue.raw(),
-            attrs: attributes.as_mut_ptr(),
-            numAttrs: num_attributes as u32,
-        };
+        let mut attributes = config.raw_attributes();
+        let raw = config.raw(queue.raw(), &mut attributes);
         let mut values = [params.as_ptr().cast_mut().cast::<c_void>()];
         let (function, values) = (self.handle.raw(), values.as_mut_ptr());
         // SAFETY: the description, its attributes and the parameter, of the size that the function

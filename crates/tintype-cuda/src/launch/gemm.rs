@@ -7,6 +7,8 @@
 
 mod wgmma;
 
+pub(crate) use wgmma::cluster_of_4;
+
 use bytemuck::Zeroable;
 use tintype_kernels::params::{
     GemmAnyParams, GemmParams, PACKING_GATE_UP, PACKING_NONE, PACKING_PLAIN, View,

@@ -7,8 +7,18 @@ use tintype_ops::Buffer;
 use super::super::Workspace;
 use super::*;
 
-const HOPPER: Chip = Chip { compute_capability: (9, 0), num_sms: 132, max_shared_bytes: 227 << 10 };
-const AMPERE: Chip = Chip { compute_capability: (8, 0), num_sms: 108, max_shared_bytes: 163 << 10 };
+const HOPPER: Chip = Chip {
+    compute_capability: (9, 0),
+    num_sms: 132,
+    max_shared_bytes: 227 << 10,
+    clusters_of_4: 30,
+};
+const AMPERE: Chip = Chip {
+    compute_capability: (8, 0),
+    num_sms: 108,
+    max_shared_bytes: 163 << 10,
+    clusters_of_4: 0,
+};
 const PACKED: Layout = Layout::Packed { gate_up: false };
 const PAIRED: Layout = Layout::Packed { gate_up: true };
 
@@ -231,7 +241,7 @@ fn check_pair(fake: &Fake, pair: &[Launch], rows: u32, cols: u32) {
 #[test]
 fn tiles_of_warpgroups_cover_everything() {
     let shapes = [(6144, 4096), (4096, 14336), (28672, 4096), (128_256, 4096), (16, 64), (80, 128)];
-    for chip in [HOPPER, Chip { num_sms: 4, ..HOPPER }] {
+    for chip in [HOPPER, Chip { num_sms: 4, clusters_of_4: 1, ..HOPPER }] {
         for n in [17, 33, 64, 100, 129, 192, 256, 257, 2048, 5000] {
             for (rows, cols) in shapes {
                 let fake = Fake::new(chip, PACKED);
@@ -280,5 +290,15 @@ fn products_of_an_8b_model_take_what_measured_fastest() {
         let found =
             (wgmma_tokens(launch), launch.cluster, params::<GemmWgmmaParams>(launch).height);
         assert_eq!(found, (tile, cluster, height), "{n} {rows}x{cols}");
+    }
+}
+
+#[test]
+fn clusters_are_no_more_than_run_at_the_same_time() {
+    for (clusters_of_4, cluster, height) in [(33, 4, 8), (30, 4, 9), (28, 4, 10), (9, 2, 4)] {
+        let fake = Fake::new(Chip { clusters_of_4, ..HOPPER }, PACKED);
+        let launch = &plan_on(&fake, &matmul(64, 4096, 14336, Epilogue::Store))[1];
+        let found = (launch.cluster, params::<GemmWgmmaParams>(launch).height);
+        assert_eq!(found, (cluster, height), "{clusters_of_4}: {launch:?}");
     }
 }

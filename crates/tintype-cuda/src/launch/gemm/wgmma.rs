@@ -217,11 +217,20 @@ impl Split {
     }
 }
 
-/// Clusters of `size` blocks that run at the same time. Groups of multiprocessors that share
-/// clusters are no multiple of a large cluster, so some of them stay idle.
+/// Clusters of `size` blocks, up to four, that run at the same time.
 const fn num_clusters(chip: Chip, size: u32) -> u32 {
-    let most = chip.num_sms / size;
-    if size <= 2 { most } else { most * 10 / 11 }
+    if size == 4 { chip.clusters_of_4 } else { chip.num_sms / size }
+}
+
+/// A launch whose clusters are of four blocks that take a multiprocessor each.
+pub(crate) fn cluster_of_4(chip: Chip) -> Launch {
+    let kernel = &KERNELS[0];
+    let threads = (kernel.groups + 1) * GROUP_THREADS;
+    let mut launch =
+        Launch::new(kernel.bf16, [4, 1, 1], [threads, 1, 1], &GemmWgmmaParams::zeroed());
+    launch.cluster = 4;
+    launch.shared_bytes = chip.max_shared_bytes;
+    launch
 }
 
 /// The launch that arranges the `num_tokens` rows of `x`, of `cols` columns, at `out` for `split`;

@@ -7,8 +7,18 @@ use tintype_ops::{Buffer, WeightRole};
 use super::super::{Chip, Workspace};
 use super::*;
 
-const HOPPER: Chip = Chip { compute_capability: (9, 0), num_sms: 132, max_shared_bytes: 227 << 10 };
-const AMPERE: Chip = Chip { compute_capability: (8, 0), num_sms: 108, max_shared_bytes: 163 << 10 };
+const HOPPER: Chip = Chip {
+    compute_capability: (9, 0),
+    num_sms: 132,
+    max_shared_bytes: 227 << 10,
+    clusters_of_4: 30,
+};
+const AMPERE: Chip = Chip {
+    compute_capability: (8, 0),
+    num_sms: 108,
+    max_shared_bytes: 163 << 10,
+    clusters_of_4: 0,
+};
 const PACKED: Layout = Layout::Packed { gate_up: false };
 const PAIRED: Layout = Layout::Packed { gate_up: true };
 const WEIGHT: u64 = 1 << 50;
