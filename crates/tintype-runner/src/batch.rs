@@ -132,9 +132,14 @@ impl HostBatch {
         packed
     }
 
-    /// The block tables where they are not those that the device has.
-    pub(crate) fn changed_tables(&self) -> Option<&BlockTables> {
-        (self.block_tables != self.uploaded_tables).then_some(&self.block_tables)
+    /// The block tables where they are not those that the device has. From now on nothing is
+    /// known of what it has, until all of them [are uploaded](Self::tables_uploaded).
+    pub(crate) fn changed_tables(&mut self) -> Option<&BlockTables> {
+        if self.block_tables == self.uploaded_tables {
+            return None;
+        }
+        self.uploaded_tables = BlockTables::default();
+        Some(&self.block_tables)
     }
 
     /// The device has the block tables now.
@@ -252,6 +257,22 @@ mod tests {
         batch.tables_uploaded();
         batch.fill(&rows, shape, 4);
         assert_eq!(batch.changed_tables(), None);
+    }
+
+    #[test]
+    fn after_an_upload_that_failed_the_device_may_have_any_tables() {
+        let [first, other] = [[4], [7]].map(|blocks| sequence(3, 2, &blocks));
+        let [first, other] =
+            [&first, &other].map(|sequence| [BatchRow { sequence, num_tokens: 1 }]);
+        let mut batch = HostBatch::default();
+        let shape = BatchShape { num_tokens: 1, num_seqs: 1, decode: true };
+        batch.fill(&first, shape, 4);
+        assert!(batch.changed_tables().is_some());
+        batch.tables_uploaded();
+        batch.fill(&other, shape, 4);
+        assert!(batch.changed_tables().is_some(), "this upload fails");
+        batch.fill(&first, shape, 4);
+        assert!(batch.changed_tables().is_some());
     }
 
     #[test]

@@ -256,8 +256,13 @@ impl<S: Stream> Engine<S> {
     /// of each, in their order.
     ///
     /// # Errors
-    /// When one is refused, then none is run; or when a step fails.
+    /// When one is refused, or other requests are unfinished, then none is run; or when a step
+    /// fails.
     pub fn generate(&mut self, requests: Vec<Request>) -> Result<Vec<Completion>, EngineError> {
+        let unfinished = self.scheduler.num_unfinished();
+        if unfinished > 0 {
+            return Err(EngineError::Busy { unfinished });
+        }
         let mut completions = BTreeMap::new();
         for request in requests {
             let wants_logprobs = request.params.logprobs.is_some();

@@ -100,6 +100,15 @@ pub enum EngineError {
     /// A graph could not be captured, or is not what an eager run computes.
     #[error(transparent)]
     Graph(#[from] GraphError),
+    /// [`Engine::generate`](crate::Engine::generate) would swallow the tokens of other requests.
+    #[error(
+        "{unfinished} requests that were added before are unfinished, and their tokens would be \
+         lost; step the engine until they end, or add these requests to them"
+    )]
+    Busy {
+        /// Requests that wait or run.
+        unfinished: usize,
+    },
     /// `max_model_len` is more than the model was made for.
     #[error(
         "max_model_len = {found}, but the model has {max_position_embeddings} positions; lower \

@@ -213,7 +213,12 @@ impl Scheduler {
     }
 
     pub(crate) fn has_unfinished(&self) -> bool {
-        !self.running.is_empty() || !self.waiting.is_empty()
+        self.num_unfinished() > 0
+    }
+
+    /// Sequences that wait or run.
+    pub(crate) fn num_unfinished(&self) -> usize {
+        self.running.len() + self.waiting.len()
     }
 
     /// Blocks of the KV cache, free or not.

@@ -10,6 +10,7 @@ on_each_stream! {
     a_prompt_in_chunks_gives_what_it_gives_whole,
     preemption_changes_nothing,
     an_aborted_request_leaves_the_others_alone,
+    generate_swallows_no_tokens_of_others,
     the_longest_length_ends_a_sequence,
 }
 
@@ -33,6 +34,16 @@ fn a_batch_gives_what_its_requests_give_alone<S: TestStream>() {
     let found = engine::<S>(LLAMA, &config("{}")).generate(requests).unwrap();
     let compared = assert_same(&found, &expected, "as a batch");
     println!("{compared} tokens compared");
+}
+
+fn generate_swallows_no_tokens_of_others<S: TestStream>() {
+    let mut engine = engine::<S>(LLAMA, &eager_config());
+    let request = requests::<S>(1).remove(0);
+    let id = engine.add_request(request.clone()).unwrap();
+    let error = engine.generate(vec![request.clone()]).unwrap_err().to_string();
+    assert!(error.starts_with("1 requests that were added before are unfinished"), "{error}");
+    assert!(engine.abort(id));
+    assert_eq!(engine.generate(vec![request]).unwrap().len(), 1);
 }
 
 fn requests_that_join_on_the_way_change_nothing<S: TestStream>() {
