@@ -16,8 +16,7 @@
 #pragma once
 
 #include "cluster.cuh"
-#include "fetch.cuh"
-#include "gemm.cuh"
+#include "gemm_wgmma_finish.cuh"
 #include "packed.cuh"
 #include "params/gemm_wgmma.cuh"
 #include "pdl.cuh"
@@ -27,7 +26,6 @@ constexpr uint32_t FETCHERS = 2;  // threads that fetch the weight
 constexpr uint32_t FETCH_WARPS = 4;  // of which three have such a thread, or one that fetches x
 constexpr uint32_t TOGETHER = 8;  // token tiles that share a weight from the cache
 constexpr uint32_t TOKEN_BYTES = 2 * PACKED_GROUP_COLS;  // of a token in a slot
-constexpr uint32_t FINISH_TOKENS = 32;  // that a warp finishes at a time
 
 // Tiles of 8 * TILES tokens, by up to 16 rows for each warp that multiplies.
 template <int TILES>
@@ -74,6 +72,13 @@ __device__ __forceinline__ void store_shared16(uint32_t to, const float (&c)[4])
                  : "memory");
 }
 
+__device__ __forceinline__ void load_cluster16(float (&out)[4], uint32_t from) {
+    asm volatile("ld.shared::cluster.v4.f32 {%0, %1, %2, %3}, [%4];"
+                 : "=f"(out[0]), "=f"(out[1]), "=f"(out[2]), "=f"(out[3])
+                 : "r"(from)
+                 : "memory");
+}
+
 // The place of a next slot in the ring.
 struct Cursor {
     uint32_t slot = 0;
@@ -110,11 +115,6 @@ struct WgmmaRing {
         const uint32_t size = cluster_size(), rank = cluster_rank();
         first_group = groups * rank / size;
         num_groups = groups * (rank + 1) / size - first_group;
-    }
-
-    // Behind the ring: what the warps turn their results around in.
-    __device__ __forceinline__ uint32_t scratch_offset() const {
-        return p.num_stages * (slot_bytes + 16);
     }
 
     __device__ __forceinline__ void init() const {
@@ -207,115 +207,10 @@ struct WgmmaRing {
     }
 };
 
-// Eight elements as `Fetched` has them.
-__device__ __forceinline__ void convert_octet(uint4 low, uint4 high, uint32_t dtype,
-                                              float (&out)[8]) {
-    if (dtype == DTYPE_BF16) return unpack8<unpack_bf16>(low, out);
-    if (dtype == DTYPE_F16) return unpack8<unpack_f16>(low, out);
-    const uint32_t bits[8] = {low.x, low.y, low.z, low.w, high.x, high.y, high.z, high.w};
-#pragma unroll
-    for (int i = 0; i < 8; ++i) out[i] = __uint_as_float(bits[i]);
-}
-
-// Finishes a warp's 16 rows, 32 tokens at a time.
-struct FinishRows : Finish<1> {
-    static constexpr uint32_t FLOATS = FINISH_TOKENS * PITCH;
-
-    using Finish<1>::Finish;
-
-    // Takes the sums of tokens 8j .. 8j + 8.
-    __device__ __forceinline__ void take(const float (&c)[4], uint32_t j) const {
-        const uint32_t lane = threadIdx.x % 32, g = lane / 4, t = lane % 4;
-        float* first = scratch + (8 * j + 2 * t) * PITCH + g;
-        float* second = first + PITCH;
-        first[0] = c[0] + bias[0][0], second[0] = c[1] + bias[0][0];
-        first[8] = c[2] + bias[0][1], second[8] = c[3] + bias[0][1];
-    }
-
-    // What a lane adds to, 8 columns of two tokens, as far as whole octets are there.
-    struct Old {
-        uint4 low[2], high[2];
-    };
-
-    // Whether octets are stored, and loaded, in one piece.
-    __device__ __forceinline__ bool by_octets() const {
-        return takes_8(p.out) && num_cols() % 8 == 0;
-    }
-
-    // Loads what the lane's sums of tokens `token` and on are added to.
-    __device__ __forceinline__ void load_old(uint32_t token, Old& old) const {
-        const uint32_t lane = threadIdx.x % 32, col = unit * 16 + lane % 2 * 8;
-#pragma unroll
-        for (uint32_t i = 0; i < 2; ++i) {
-            const uint32_t row = token + lane / 2 + 16 * i;
-            if (row >= p.num_tokens || col >= num_cols()) continue;
-            const Fetched<8> fetched(row_of(p.out, row), col);
-            old.low[i] = fetched.low, old.high[i] = fetched.high;
-        }
-    }
-
-    // Stores what was taken, as tokens `token` and on; `old` is there if `AHEAD`. All lanes of the
-    // warp call it.
-    template <bool AHEAD>
-    __device__ __forceinline__ void store_taken(uint32_t token, const Old& old) const {
-        __syncwarp();
-        const uint32_t lane = threadIdx.x % 32;
-        if (paired) {
-            store_piece<AHEAD, 0>(token, lane, 0, old);
-        } else {
-            store_piece<AHEAD, 0>(token, lane / 2, lane % 2, old);
-            store_piece<AHEAD, 1>(token, lane / 2 + 16, lane % 2, old);
-        }
-        __syncwarp();
-    }
-
-    // Stores 8 columns of the j-th token that was taken; `I` says which of a lane's two.
-    template <bool AHEAD, int I>
-    __device__ __forceinline__ void store_piece(uint32_t token, uint32_t j, uint32_t octet,
-                                                const Old& old) const {
-        const uint32_t col = (unit * (paired ? 1 : 2) + octet) * 8;
-        if (token + j >= p.num_tokens || col >= num_cols()) return;
-        float* from = scratch + j * PITCH + octet * 8;
-        const Row row = row_of(p.out, token + j);
-        if (!AHEAD || !by_octets()) return store_octet(row, col, from);
-        float y[8], other[8];
-        read_octet(from, y);
-        if (paired) {
-            read_octet(from + 8, other);
-#pragma unroll
-            for (int i = 0; i < 8; ++i) y[i] = __fdividef(y[i], 1.0f + expf(-y[i])) * other[i];
-        } else if (p.epilogue == EPILOGUE_ADD) {
-            convert_octet(old.low[I], old.high[I], row.dtype, other);
-#pragma unroll
-            for (int i = 0; i < 8; ++i) y[i] += other[i];
-        }
-        row.store(col, y);
-    }
-
-    // Finishes parts `begin` to `end` of 32 tokens, from token `token`: `take_part` takes one. What
-    // is added to is loaded a part ahead where there are registers for it.
-    template <bool AHEAD, typename F>
-    __device__ __forceinline__ void finish(uint32_t token, uint32_t begin, uint32_t end,
-                                           F take_part) const {
-        const bool adds = p.epilogue == EPILOGUE_ADD && by_octets();
-        Old old = {}, next = {};
-        if (AHEAD && adds) load_old(token + begin * FINISH_TOKENS, next);
-#pragma unroll 1
-        for (uint32_t part = begin; part < end; ++part) {
-            const uint32_t first = token + part * FINISH_TOKENS;
-            if (AHEAD) old = next;
-            if (AHEAD && adds && part + 1 < end) load_old(first + FINISH_TOKENS, next);
-            take_part(part);
-            store_taken<AHEAD>(first, old);
-        }
-    }
-};
-
 // One warp's part of a chunk: 16 rows by 8 * TILES tokens.
 template <typename T, int TILES>
 struct WgmmaTile {
-    static constexpr uint32_t TAKEN = FINISH_TOKENS / 8;  // tiles of 8 tokens finished together
-    static constexpr uint32_t PARTS = TILES / TAKEN;
+    static constexpr uint32_t AHEAD = 4;  // tiles that what they are added to is loaded ahead
 
     const WgmmaRing<TILES>& ring;
     float sums[TILES][4];
@@ -389,49 +284,51 @@ struct WgmmaTile {
     // The cluster's sums of 8 tokens, added up in the order of the ranks.
     __device__ __forceinline__ void collect(uint32_t j, float (&out)[4]) const {
         out[0] = out[1] = out[2] = out[3] = 0.0f;
-        for (uint32_t rank = 0; rank < cluster_size(); ++rank) {
-            float part[4];
-            asm volatile("ld.shared::cluster.v4.f32 {%0, %1, %2, %3}, [%4];"
-                         : "=f"(part[0]), "=f"(part[1]), "=f"(part[2]), "=f"(part[3])
-                         : "r"(map_shared(place(j), rank))
-                         : "memory");
+        for (uint32_t rank = 0; rank < cluster_size(); rank += 2) {
+            float parts[2][4];
+            load_cluster16(parts[0], map_shared(place(j), rank));
+            load_cluster16(parts[1], map_shared(place(j), rank + 1));
 #pragma unroll
-            for (int i = 0; i < 4; ++i) out[i] += part[i];
+            for (int i = 0; i < 8; ++i) out[i % 4] += parts[i / 4][i % 4];
         }
     }
 
     // Finishes its own sums.
-    __device__ __forceinline__ void finish(const FinishRows& rows, uint32_t token) const {
-        rows.template finish<WgmmaShape<TILES>::AHEAD>(token, 0, PARTS, [&](uint32_t part) {
+    __device__ __forceinline__ void finish(const FinishUnit& rows, uint32_t token) const {
+        uint2 old[AHEAD];
 #pragma unroll
-            for (uint32_t j = 0; j < TILES; ++j) {
-                if (j / TAKEN == part) rows.take(sums[j], j % TAKEN);
-            }
-        });
+        for (uint32_t j = 0; j < AHEAD; ++j) old[j] = rows.load_old(token + 8 * j);
+#pragma unroll
+        for (uint32_t j = 0; j < TILES; ++j) {
+            const uint2 mine = old[j % AHEAD];
+            if (j + AHEAD < TILES) old[j % AHEAD] = rows.load_old(token + 8 * (j + AHEAD));
+            rows.store(sums[j], token + 8 * j, mine);
+        }
     }
 
     // Finishes this block's share of the cluster's sums.
-    __device__ __forceinline__ void finish_share(const FinishRows& rows, uint32_t token) const {
-        const uint32_t share = (PARTS + cluster_size() - 1) / cluster_size();
-        const uint32_t begin = min(cluster_rank() * share, PARTS), end = min(begin + share, PARTS);
-        rows.template finish<WgmmaShape<TILES>::AHEAD>(token, begin, end, [&](uint32_t part) {
-#pragma unroll
-            for (uint32_t j = 0; j < TAKEN; ++j) {
-                float c[4];
-                collect(part * TAKEN + j, c);
-                rows.take(c, j);
-            }
-        });
+    __device__ __forceinline__ void finish_share(const FinishUnit& rows, uint32_t token) const {
+        const uint32_t begin = TILES * cluster_rank() / cluster_size();
+        const uint32_t end = TILES * (cluster_rank() + 1) / cluster_size();
+        uint2 old = rows.load_old(token + 8 * begin);
+#pragma unroll 1
+        for (uint32_t j = begin; j < end; ++j) {
+            const uint2 mine = old;
+            if (j + 1 < end) old = rows.load_old(token + 8 * (j + 1));
+            float c[4];
+            collect(j, c);
+            rows.store(c, token + 8 * j, mine);
+        }
     }
 };
 
 template <typename T, int TILES>
-__device__ __forceinline__ void wgmma_chunks(const WgmmaRing<TILES>& ring, float* scratch) {
+__device__ __forceinline__ void wgmma_chunks(const WgmmaRing<TILES>& ring) {
     Cursor at;
     ring.for_each_chunk([&](WgmmaChunk chunk) {
         WgmmaTile<T, TILES> tile(ring, chunk.units);
         tile.multiply(at);
-        const FinishRows rows(ring.p.product, scratch, chunk.unit + threadIdx.x / 32);
+        const FinishUnit rows(ring.p.product, chunk.unit + threadIdx.x / 32);
         if (cluster_size() > 1) {
             __syncthreads();
             if (tile.there) tile.publish();
@@ -454,8 +351,7 @@ __device__ __forceinline__ void gemm_wgmma(const GemmWgmmaParams& p) {
     if (warp < multipliers) {
         take_registers<WgmmaShape<TILES>::MANY>();
         pdl_wait();
-        float* scratch = reinterpret_cast<float*>(shared + ring.scratch_offset());
-        wgmma_chunks<T, TILES>(ring, scratch + warp * FinishRows::FLOATS);
+        wgmma_chunks<T, TILES>(ring);
     } else {
         leave_registers<WgmmaShape<TILES>::FEW>();
         const uint32_t fetcher = warp - multipliers;

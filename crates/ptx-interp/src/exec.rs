@@ -116,6 +116,9 @@ impl<'e> Executor<'_, 'e> {
             Op::ProductSync(op) => return self.product_sync(*op, active),
             Op::LoadMatrices(op) => return self.load_matrices(op, active),
             Op::StoreMatrices(op) => return self.store_matrices(op, active),
+            Op::TransposeMatrix { dst, source } => {
+                return self.transpose_matrix(*dst, *source, active);
+            }
             Op::StartCopy(op) => self.start_copy(op, active)?,
             Op::CommitGroup { bulk } => self.commit_group(*bulk, active),
             Op::WaitGroups(op) => self.wait_groups(*op, active)?,

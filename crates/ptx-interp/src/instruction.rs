@@ -95,6 +95,8 @@ pub(crate) enum Op {
     LoadMatrices(Box<MoveMatrices>),
     /// `stmatrix`
     StoreMatrices(Box<MoveMatrices>),
+    /// `movmatrix`
+    TransposeMatrix { dst: Slot<u32>, source: Slot<u32> },
     /// `cp.async`, `cp.async.bulk`
     StartCopy(Box<StartCopy>),
     /// `cp.async.commit_group`, `cp.async.bulk.commit_group`

@@ -11,9 +11,6 @@ use crate::device::{ALIGNED, Device, ODD, Placing, assert_close, noise};
 use crate::product::{Case, EPILOGUES, Layout, Product};
 
 const HOPPER: (u32, u32) = (9, 0);
-/// Bytes in which a warp turns its results around.
-const SCRATCH: usize = 32 * 20 * 4;
-
 /// How to share out a product.
 #[derive(Clone, Copy)]
 struct Split {
@@ -63,7 +60,7 @@ fn multiply(device: &Device, case: Case, split: Split, out: Placing) {
     let slot = (height * 16 + split.tile) * 128 + 16;
     let launch = Launch {
         cluster: [split.cluster, 1, 1],
-        dynamic_shared_bytes: (split.stages * slot + warps * SCRATCH) as u32,
+        dynamic_shared_bytes: (split.stages * slot) as u32,
         ..launch
     };
     device.run_in_order(&[arrange, launch]);

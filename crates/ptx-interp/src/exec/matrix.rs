@@ -1,4 +1,4 @@
-//! `mma.sync`, `ldmatrix` and `stmatrix`: all lanes of a warp together.
+//! `mma.sync`, `ldmatrix`, `stmatrix` and `movmatrix`: all lanes of a warp together.
 
 use super::memory_access::{Access, Lines};
 use super::{Executor, Flow};
@@ -93,6 +93,23 @@ impl Executor<'_, '_> {
             }
         }
         self.write_lines(&op.access, op.rows(), &lines)?;
+        Ok(Flow::Next)
+    }
+
+    /// `movmatrix`
+    pub(super) fn transpose_matrix(
+        &mut self,
+        dst: Slot<u32>,
+        source: Slot<u32>,
+        active: u32,
+    ) -> Result<Flow, Fault> {
+        if let Some(flow) = self.gather(!0, active) {
+            return Ok(flow);
+        }
+        self.check_full(active, "movmatrix")?;
+        let rows = ldmatrix::store(self.warp.registers.get(source), false);
+        let defined = if self.warp.registers.defined(source) == !0 { !0 } else { 0 };
+        self.write(dst, active, &ldmatrix::load(&rows, true), defined);
         Ok(Flow::Next)
     }
 

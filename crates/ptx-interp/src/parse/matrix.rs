@@ -1,4 +1,4 @@
-//! Tensor cores: `mma`, `ldmatrix`, `stmatrix`.
+//! Tensor cores: `mma`, `wgmma`, `ldmatrix`, `stmatrix`, `movmatrix`.
 
 use super::Table;
 use super::async_copy::access;
@@ -12,8 +12,13 @@ use crate::instruction::Op;
 use crate::lanes::Slot;
 use crate::mma::{Element, Shape};
 
-pub(super) const TABLE: &Table =
-    &[("mma", mma), ("wgmma", wgmma), ("ldmatrix", ldmatrix), ("stmatrix", stmatrix)];
+pub(super) const TABLE: &Table = &[
+    ("mma", mma),
+    ("wgmma", wgmma),
+    ("ldmatrix", ldmatrix),
+    ("stmatrix", stmatrix),
+    ("movmatrix", movmatrix),
+];
 
 /// `mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 d, a, b, c`
 fn mma<'a>(body: &mut Body<'a, '_>, s: &mut Statement<'a>) -> Decoded {
@@ -135,6 +140,16 @@ fn stmatrix<'a>(body: &mut Body<'a, '_>, s: &mut Statement<'a>) -> Decoded {
     let registers = fragment(body, source, num)?;
     let access = access(body, address, space, 16)?;
     moved(num, MoveMatrices { access, transposed, registers }).map(Op::StoreMatrices)
+}
+
+/// `movmatrix.sync.aligned.m8n8.trans.b16 d, a`
+fn movmatrix<'a>(body: &mut Body<'a, '_>, s: &mut Statement<'a>) -> Decoded {
+    for expected in ["sync", "aligned", "m8n8", "trans", "b16"] {
+        s.modifiers.require(expected)?;
+    }
+    let [dst, source] = s.operands()?;
+    let source = body.source::<u32>(source)?;
+    Ok(Op::TransposeMatrix { dst: body.destination::<u32>(dst)?, source })
 }
 
 /// How many matrices, whether transposed, and where they lie.

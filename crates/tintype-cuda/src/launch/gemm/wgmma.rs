@@ -19,8 +19,6 @@ const SLOT_ROW_BYTES: u32 = 2 * SLOT_COLS;
 const MAX_STAGES: u32 = 16;
 /// Bytes of a slot's barriers.
 const BARRIER_BYTES: u32 = 16;
-/// What a warp turns its results around in: 32 tokens by 20 floats each.
-const SCRATCH_BYTES: u32 = 32 * 20 * 4;
 /// Most threads of a block that arranges, and the elements that each takes at a time.
 const ARRANGE_THREADS: u32 = 512;
 const PIECE: u32 = 8;
@@ -76,8 +74,7 @@ impl Kernel {
 
     /// Slots of `height` units that fit.
     fn stages(&self, height: u32, chip: Chip) -> u32 {
-        let room = chip.max_shared_bytes.saturating_sub(scratch_bytes(height));
-        (room / self.slot_bytes(height)).min(MAX_STAGES)
+        (chip.max_shared_bytes / self.slot_bytes(height)).min(MAX_STAGES)
     }
 
     /// Into how many chunks to cut `units` units, with `places` that take `token_tiles` tiles of
@@ -89,11 +86,6 @@ impl Kernel {
         let high = [self.max_height(), self.max_height() / 2].map(|height| units.div_ceil(height));
         even.into_iter().chain(high).map(move |chunks| chunks.clamp(fewest, units))
     }
-}
-
-/// What the warps that multiply `height` units turn their results around in.
-const fn scratch_bytes(height: u32) -> u32 {
-    height.next_multiple_of(GROUP_UNITS) * SCRATCH_BYTES
 }
 
 /// One way to share out a product.
@@ -211,8 +203,7 @@ impl Split {
         let grid = [self.workers * self.cluster, 1, 1];
         let mut launch = Launch::new(name, grid, [threads, 1, 1], &params);
         launch.cluster = self.cluster;
-        let ring = self.stages * self.kernel.slot_bytes(self.height);
-        launch.shared_bytes = ring + scratch_bytes(self.height);
+        launch.shared_bytes = self.stages * self.kernel.slot_bytes(self.height);
         launch
     }
 }

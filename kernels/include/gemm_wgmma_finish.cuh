@@ -1,0 +1,95 @@
+// What follows a product by warpgroups: bias, epilogue, rounding, and stores from registers.
+//
+// A warp's sums are 16 rows of the weight, a unit, by tiles of 8 tokens, as `mma.m16n8k16` leaves
+// them: a lane has two tokens of rows g and g + 8. Rounded to 16 bits they are two matrices of 8 x 8
+// elements, which the warp transposes, so that a lane has two columns of a token of the output.
+// With EPILOGUE_SILU_MUL rows g and g + 8 are gate and up of the same column.
+#pragma once
+
+#include "mma.cuh"
+#include "params/gemm_wgmma.cuh"
+
+#if HAS_BULK_COPIES
+
+// The transposed of an 8 x 8 matrix of 16-bit elements, of which lane 4g + t holds columns 2t and
+// 2t + 1 of row g. All lanes of the warp call it.
+__device__ __forceinline__ uint32_t transposed(uint32_t pair) {
+    uint32_t out;
+    asm volatile("movmatrix.sync.aligned.m8n8.trans.b16 %0, %1;" : "=r"(out) : "r"(pair));
+    return out;
+}
+
+// Where the sums of unit `unit` go.
+struct FinishUnit {
+    const GemmParams& p;
+    uint32_t unit, g, t;
+    bool paired, adds;
+    bool in_pairs;  // whether columns are loaded and stored two at a time
+    float bias[2];  // of rows g and g + 8
+
+    __device__ __forceinline__ FinishUnit(const GemmParams& p, uint32_t unit) : p(p), unit(unit) {
+        g = threadIdx.x % 32 / 4, t = threadIdx.x % 4;
+        paired = p.epilogue == EPILOGUE_SILU_MUL, adds = p.epilogue == EPILOGUE_ADD;
+        const bool aligned = p.out.address % 4 == 0 && p.out.stride % 2 == 0;
+        in_pairs = aligned && p.out.dtype != DTYPE_F32;
+        bias[0] = bias[1] = 0.0f;
+        if (p.bias.address == 0 || unit >= p.rows / 16) return;
+        const Row row = row_of(p.bias, 0);
+        const uint32_t col = unit * (paired ? 8 : 16) + g;
+        bias[0] = row.load(col), bias[1] = row.load(col + (paired ? p.rows / 2 : 8));
+    }
+
+    // Columns 2t and 2t + 1 of the unit's first 8 of a token of the output.
+    __device__ __forceinline__ uint32_t* pair_of(uint32_t token) const {
+        const uint64_t col = uint64_t(unit) * (paired ? 8 : 16) + 2 * t;
+        return global_pointer<uint32_t>(p.out.address + (token * uint64_t(p.out.stride) + col) * 2);
+    }
+
+    // What a tile of tokens, from token `token`, is added to.
+    __device__ __forceinline__ uint2 load_old(uint32_t token) const {
+        if (!adds || !in_pairs || token + g >= p.num_tokens) return make_uint2(0, 0);
+        const uint32_t* pair = pair_of(token + g);
+        return make_uint2(pair[0], pair[4]);
+    }
+
+    __device__ __forceinline__ uint32_t pack(float low, float high) const {
+        return p.out.dtype == DTYPE_BF16 ? pack_bf16(low, high) : pack_f16(low, high);
+    }
+    __device__ __forceinline__ float2 unpack(uint32_t pair) const {
+        return p.out.dtype == DTYPE_BF16 ? unpack_bf16(pair) : unpack_f16(pair);
+    }
+
+    __device__ __forceinline__ static float silu_mul(float gate, float up) {
+        return __fdividef(gate, 1.0f + expf(-gate)) * up;
+    }
+
+    // Stores a tile of tokens, from token `token`. All lanes of the warp call it.
+    __device__ __forceinline__ void store(const float (&c)[4], uint32_t token, uint2 old) const {
+        float y[4] = {c[0] + bias[0], c[1] + bias[0], c[2] + bias[1], c[3] + bias[1]};
+        if (paired) y[0] = silu_mul(y[0], y[2]), y[1] = silu_mul(y[1], y[3]);
+        if (!in_pairs) return store_each(y, token);
+        if (adds) {
+            const float2 low = unpack(transposed(old.x)), high = unpack(transposed(old.y));
+            y[0] += low.x, y[1] += low.y, y[2] += high.x, y[3] += high.y;
+        }
+        const uint32_t low = transposed(pack(y[0], y[1]));
+        const uint32_t high = paired ? 0 : transposed(pack(y[2], y[3]));
+        if (token + g >= p.num_tokens) return;
+        uint32_t* pair = pair_of(token + g);
+        pair[0] = low;
+        if (!paired) pair[4] = high;
+    }
+
+    __device__ __forceinline__ void store_each(const float (&y)[4], uint32_t token) const {
+#pragma unroll
+        for (uint32_t i = 0; i < 4; ++i) {
+            const uint32_t at = token + 2 * t + i % 2;
+            if (at >= p.num_tokens || (paired && i >= 2)) continue;
+            const Row row = row_of(p.out, at);
+            const uint32_t col = unit * (paired ? 8 : 16) + g + i / 2 * 8;
+            row.store(col, adds ? y[i] + row.load(col) : y[i]);
+        }
+    }
+};
+
+#endif  // HAS_BULK_COPIES
