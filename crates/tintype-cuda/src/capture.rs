@@ -1,9 +1,11 @@
 //! Capture: ops are launched on a queue that records.
 
+use std::sync::Arc;
+
 use tintype_ops::{Enqueue, Error, Op, Result};
 
 use crate::driver::{Capture, Queue};
-use crate::graph::{CudaGraph, audit};
+use crate::graph::{CudaGraph, Recorded, StreamId, audit};
 use crate::kernels::Kernels;
 use crate::launch::Launch;
 use crate::launcher::Launcher;
@@ -36,14 +38,16 @@ impl Enqueue for Recorder<'_> {
     }
 }
 
-/// Records what `record` queues. The capture ends on every way out, and `queue` can be used again.
+/// Records what `record` queues on the stream `id`. The capture ends on every way out, and `queue`
+/// can be used again.
 ///
 /// # Errors
 /// What `record` returned, what the driver refused, or a graph that holds anything but the
 /// launches of the ops.
 pub(crate) fn capture(
+    id: &StreamId,
     memory: &Memory,
-    kernels: &Kernels,
+    kernels: &Arc<Kernels>,
     queue: &Queue,
     launches: &mut Vec<Launch>,
     record: &mut dyn FnMut(&mut dyn Enqueue) -> Result<()>,
@@ -56,5 +60,7 @@ pub(crate) fn capture(
     refused.map_or(Ok(()), Err)?;
     let graph = capture.end()?;
     audit(&graph.nodes()?, num_launches)?;
-    Ok(CudaGraph { graph, num_ops, num_launches })
+    let (stream, kernels) = (id.clone(), Arc::clone(kernels));
+    let recorded = Recorded { stream, _kernels: kernels, num_ops, num_launches };
+    Ok(CudaGraph { graph, recorded })
 }

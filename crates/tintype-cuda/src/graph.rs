@@ -1,6 +1,7 @@
 //! Captured graphs as the stream gives them out, and the audit of what they hold.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::sync::Arc;
 
 use tintype_ops::{Error, Result};
@@ -8,29 +9,58 @@ use tintype_ops::{Error, Result};
 use crate::driver::{Context, DriverError, Graph, GraphExec, NodeKind};
 use crate::kernels::Kernels;
 
-/// Recorded kernel launches, not yet runnable.
-#[derive(Debug)]
+/// Recorded kernel launches, not yet runnable: the stream that recorded them makes them so.
 pub struct CudaGraph {
     pub(crate) graph: Graph,
-    pub(crate) num_ops: usize,
-    pub(crate) num_launches: usize,
+    pub(crate) recorded: Recorded,
 }
 
 /// A graph that can be replayed, on the stream that made it.
 pub struct CudaGraphExec {
     // Before the kernels that it launches.
     pub(crate) exec: GraphExec,
-    pub(crate) _kernels: Arc<Kernels>,
-    pub(crate) stream: StreamId,
-    pub(crate) num_ops: usize,
-    pub(crate) num_launches: usize,
+    pub(crate) recorded: Recorded,
     pub(crate) size_bytes: u64,
 }
 
-impl std::fmt::Debug for CudaGraphExec {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let Self { num_ops, num_launches, .. } = self;
-        write!(f, "CudaGraphExec({num_ops} ops, {num_launches} launches)")
+/// What was recorded into a graph. Its launches name kernels and memory of one stream, so nothing
+/// but that stream may run them; the kernels stay loaded as long as the graph is there.
+pub(crate) struct Recorded {
+    pub(crate) stream: StreamId,
+    pub(crate) _kernels: Arc<Kernels>,
+    pub(crate) num_ops: usize,
+    pub(crate) num_launches: usize,
+}
+
+impl Recorded {
+    /// Checks that `stream` is the one that recorded it.
+    ///
+    /// # Errors
+    /// When it is another.
+    pub(crate) fn require_own(&self, stream: &StreamId) -> Result<()> {
+        if &self.stream == stream {
+            return Ok(());
+        }
+        let what = "the graph belongs to another stream; use it on the one that recorded it";
+        Err(Error::Device(what.into()))
+    }
+}
+
+impl fmt::Debug for CudaGraph {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "CudaGraph({})", self.recorded)
+    }
+}
+
+impl fmt::Debug for CudaGraphExec {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "CudaGraphExec({})", self.recorded)
+    }
+}
+
+impl fmt::Display for Recorded {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} ops, {} launches", self.num_ops, self.num_launches)
     }
 }
 

@@ -117,14 +117,6 @@ impl CudaStream {
         self.loader.as_mut().map_or(Ok(()), |loader| loader.join(queue))
     }
 
-    fn require_own(&self, exec: &CudaGraphExec) -> Result<()> {
-        if exec.stream == self.id {
-            return Ok(());
-        }
-        let what = "the graph belongs to another stream; replay it on the one that made it";
-        Err(Error::Device(what.into()))
-    }
-
     fn loader(&mut self) -> Result<&mut Loader> {
         Ok(match &mut self.loader {
             Some(loader) => loader,
@@ -214,49 +206,48 @@ impl Stream for CudaStream {
         record: &mut dyn FnMut(&mut dyn Enqueue) -> Result<()>,
     ) -> Result<CudaGraph> {
         self.enter()?;
-        capture(&self.memory, &self.kernels, &self.queue, &mut self.launches, record)
+        let Self { id, memory, kernels, queue, launches, .. } = self;
+        capture(id, memory, kernels, queue, launches, record)
     }
 
     fn instantiate(&mut self, graph: CudaGraph) -> Result<CudaGraphExec> {
         self.enter()?;
-        let CudaGraph { graph, num_ops, num_launches } = graph;
+        let CudaGraph { graph, recorded } = graph;
+        recorded.require_own(&self.id)?;
         self.graph_memory.begin(&self.context)?;
         let exec = graph.instantiate().map_err(|error| {
-            Error::from(error).context(format!("a graph of {num_launches} launches"))
+            Error::from(error).context(format!("a graph of {} launches", recorded.num_launches))
         })?;
         let size_bytes = self.graph_memory.end(&self.context)?;
-        Ok(CudaGraphExec {
-            exec,
-            _kernels: Arc::clone(&self.kernels),
-            stream: self.id.clone(),
-            num_ops,
-            num_launches,
-            size_bytes,
-        })
+        Ok(CudaGraphExec { exec, recorded, size_bytes })
     }
 
     fn upload_graph(&mut self, exec: &CudaGraphExec) -> Result<()> {
         self.enter()?;
-        self.require_own(exec)?;
+        exec.recorded.require_own(&self.id)?;
         Ok(exec.exec.upload(&self.queue)?)
     }
 
     fn replay(&mut self, exec: &CudaGraphExec) -> Result<()> {
-        self.require_own(exec)?;
+        exec.recorded.require_own(&self.id)?;
         self.enter_with_weights()?;
         // SAFETY: every launch in it was recorded by this stream, for an op whose operands lie in
         // memory that lives as long as the stream; the modules live as long as the graph, and all
         // work on that memory is in this one queue.
         unsafe { exec.exec.launch(&self.queue) }?;
-        self.kernels.count_launches(exec.num_launches);
+        self.kernels.count_launches(exec.recorded.num_launches);
         Ok(())
     }
 
     /// `size_bytes` is what the device has less free memory since it was last asked, which is not
     /// at every graph: many show 0, and some show what those before them took.
     fn graph_info(&self, exec: &CudaGraphExec) -> GraphInfo {
-        let CudaGraphExec { num_ops, num_launches, size_bytes, .. } = *exec;
-        GraphInfo { num_ops, num_launches, size_bytes }
+        let CudaGraphExec { recorded, size_bytes, .. } = exec;
+        GraphInfo {
+            num_ops: recorded.num_ops,
+            num_launches: recorded.num_launches,
+            size_bytes: *size_bytes,
+        }
     }
 
     fn num_launches(&self, ops: &[Op]) -> usize {

@@ -167,6 +167,18 @@ fn a_graph_is_replayed_on_its_own_stream_only() {
 }
 
 #[test]
+fn a_graph_is_made_runnable_on_its_own_stream_only() {
+    let driver = Driver::get();
+    let [mut stream, mut other] = [driver.stream(), driver.stream()];
+    let sum = Sum::new(&mut stream);
+    let graph = stream.capture(&mut |queue| sum.queue(queue, 1)).unwrap();
+    // Its memory and its kernels would be gone.
+    drop(stream);
+    let message = other.instantiate(graph).unwrap_err().to_string();
+    assert!(message.contains("belongs to another stream"), "{message}");
+}
+
+#[test]
 fn a_graph_may_outlive_its_stream() {
     let driver = Driver::get();
     let mut stream = driver.stream();
