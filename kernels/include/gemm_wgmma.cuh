@@ -60,8 +60,8 @@ __device__ __forceinline__ uint32_t map_shared(uint32_t address, uint32_t rank) 
     return remote;
 }
 
-// Arrives at the cluster's barrier after reading the shared memory of others. What this thread wrote
-// elsewhere need not be visible to those that wait.
+// Arrives at the cluster's barrier after reading the shared memory of others. What this thread
+// wrote elsewhere need not be visible to those that wait.
 __device__ __forceinline__ void leave_cluster() {
     asm volatile("barrier.cluster.arrive.relaxed.aligned;" ::: "memory");
 }

@@ -1,8 +1,8 @@
 // What follows a product by warpgroups: bias, epilogue, rounding, and stores from registers.
 //
 // A warp's sums are 16 rows of the weight, a unit, by tiles of 8 tokens, as `mma.m16n8k16` leaves
-// them: a lane has two tokens of rows g and g + 8. Rounded to 16 bits they are two matrices of 8 x 8
-// elements, which the warp transposes, so that a lane has two columns of a token of the output.
+// them: a lane has two tokens of rows g and g + 8. Rounded to 16 bits they are two matrices of 8 x
+// 8 elements, which the warp transposes, so that a lane has two columns of a token of the output.
 // With EPILOGUE_SILU_MUL rows g and g + 8 are gate and up of the same column.
 #pragma once
 

@@ -201,3 +201,17 @@ fn moves_and_integer_conversions() {
     check("cvt.s16.s8 %d, %a;", U16, |a, _, _| a as i8 as u64);
     check("cvt.sat.u8.s32 %d, %a;", U32, |a, _, _| (a as i32).clamp(0, 255) as u64);
 }
+
+#[test]
+fn movmatrix_transposes_eight_rows_of_eight() {
+    let pair = |(low, high): ((u64, u64), (u64, u64))| {
+        let element = |(row, column)| row * 8 + column;
+        element(low) | element(high) << 16
+    };
+    let lanes = (0..32).map(|lane| (lane / 4, lane % 4 * 2));
+    let held = lanes.clone().map(|(row, column)| pair(((row, column), (row, column + 1))));
+    let transposed = lanes.map(|(row, column)| pair(((column, row), (column + 1, row))));
+    let rows: Vec<_> = held.map(|pair| [pair, 0, 0]).collect();
+    let found = results("movmatrix.sync.aligned.m8n8.trans.b16 %d, %a;", (32, &[32]), &rows);
+    assert_eq!(found, transposed.collect::<Vec<_>>());
+}
