@@ -167,13 +167,20 @@ impl HostSpan {
 
     /// The bytes that are there now.
     pub(crate) fn read(&self) -> Vec<u8> {
+        let mut bytes = Vec::with_capacity(self.bytes);
         if self.bytes == 0 {
-            return Vec::new();
+            return bytes;
         }
-        // SAFETY: the program passed the range to a copy, which obliges it to keep the range
-        // readable until the copy has run; it may not write to it meanwhile, but if it does, a torn
-        // value is read as on a GPU: `u8` has no invalid ones.
-        unsafe { std::slice::from_raw_parts(self.address.0 as *const u8, self.bytes) }.to_vec()
+        let from = self.address.0 as *const u8;
+        // SAFETY: the program passed the range to a call that reads it, which obliges it to keep
+        // the range readable, and not to write to it, until that has happened. It may be anybody's
+        // before and after, so no reference is made to it. The vector is fresh memory of this size,
+        // so the two do not overlap, and all of it is written before its length says so.
+        unsafe {
+            std::ptr::copy_nonoverlapping(from, bytes.as_mut_ptr(), self.bytes);
+            bytes.set_len(self.bytes);
+        }
+        bytes
     }
 
     /// Overwrites the whole range.
