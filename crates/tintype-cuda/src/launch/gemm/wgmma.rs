@@ -112,9 +112,7 @@ impl Split {
     /// [`Split::cost`] knows, of those for which the arranged x takes up to `room` tokens.
     pub(super) fn best(tokens: u32, [rows, cols]: [u32; 2], room: u64, chip: Chip) -> Option<Self> {
         let (units, groups) = (rows / UNIT_ROWS, cols / SLOT_COLS);
-        // Of ways that cost the same the one with the widest tiles reads the weight less often.
-        let kernels = KERNELS.iter().rev();
-        let ways = kernels.flat_map(|kernel| CLUSTERS.map(|cluster| (kernel, cluster)));
+        let ways = KERNELS.iter().flat_map(|kernel| CLUSTERS.map(|cluster| (kernel, cluster)));
         let splits = ways.flat_map(|(kernel, cluster)| {
             let token_tiles = tokens.div_ceil(kernel.tokens);
             let places = num_clusters(chip, cluster);
