@@ -21,8 +21,9 @@ pub struct CompilationConfig {
     /// Capture the whole forward pass rather than the pieces. Default: false.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub full_cuda_graph: Option<bool>,
-    /// False turns graphs off. Default: true.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    /// False turns graphs off. Default: true. Alias: `use_cuda_graph`, as a
+    /// [`Compilation`](crate::Compilation) prints it.
+    #[serde(alias = "use_cuda_graph", skip_serializing_if = "Option::is_none")]
     pub use_cudagraph: Option<bool>,
     /// Which batches replay which kind of graph, in any letter case.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -48,6 +49,7 @@ const FIELDS: &[&str] = &[
     "simple_cuda_graph",
     "full_cuda_graph",
     "use_cudagraph",
+    "use_cuda_graph",
     "cudagraph_mode",
     "cudagraph_capture_sizes",
     "max_cudagraph_capture_size",
@@ -67,6 +69,7 @@ impl CompilationConfig {
         for (name, value) in &fields {
             check_field(name, value)?;
         }
+        check_spellings(&fields)?;
         // Each field is good alone, so what can still fail is a field given twice.
         serde_json::from_str(text).map_err(json_error)
     }
@@ -88,16 +91,38 @@ impl CompilationConfig {
     }
 }
 
+/// Names that stand for another one, with that one.
+const ALIASES: [(&str, &str); 2] = [("mode", "level"), ("use_cuda_graph", "use_cudagraph")];
+
+/// Refuses two spellings of one field: which of them counts is a guess.
+fn check_spellings(fields: &Map<String, Value>) -> Result<(), ConfigError> {
+    let is_twice =
+        |(alias, name): &&(&str, &str)| fields.contains_key(*alias) && fields.contains_key(*name);
+    match ALIASES.iter().find(is_twice) {
+        Some(&(alias, name)) => {
+            let problem = format!(
+                "it is another spelling of `{name}`, which is {}; give only one",
+                fields[name]
+            );
+            Err(ConfigError::value(alias, &fields[alias], problem))
+        }
+        None => Ok(()),
+    }
+}
+
 /// serde names no field when a value has the wrong type; reading one field at a time does.
 fn check_field(name: &str, value: &Value) -> Result<(), ConfigError> {
     if !FIELDS.contains(&name) {
         return Err(ConfigError::UnknownField { field: name.into(), valid: FIELDS });
     }
     let alone = Map::from_iter([(name.to_owned(), value.clone())]);
-    match CompilationConfig::deserialize(Value::Object(alone)) {
-        Ok(_) => Ok(()),
-        Err(error) => Err(ConfigError::value(name, value, error.to_string())),
+    let Err(error) = CompilationConfig::deserialize(Value::Object(alone)) else { return Ok(()) };
+    let mut problem = error.to_string();
+    // In vLLM the two are easily taken for each other, and share the name PIECEWISE.
+    if name == "mode" && CudaGraphMode::deserialize(value).is_ok() {
+        problem += "; `mode` is another spelling of `level`, graphs are set by `cudagraph_mode`";
     }
+    Err(ConfigError::value(name, value, problem))
 }
 
 #[cfg(test)]

@@ -10,9 +10,10 @@ use serde_json::Value;
 /// Whether the op list of a forward pass is compiled.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum CompilationLevel {
-    /// `0`: ops run as the model queues them.
+    /// `0`, or `NONE` as vLLM now calls it: ops run as the model queues them.
     NoCompilation,
-    /// `3`: the op list is cut at the splitting ops. Levels 1 and 2 are torch.compile's own.
+    /// `3`, or `VLLM_COMPILE` as vLLM now calls it: the op list is cut at the splitting ops.
+    /// Levels 1 and 2 are torch.compile's own.
     Piecewise,
 }
 
@@ -26,14 +27,17 @@ impl CompilationLevel {
     }
 
     fn from_value(value: &Value) -> Result<Self, String> {
-        const VALID: &str = r#"0 or "NO_COMPILATION", 3 or "PIECEWISE""#;
+        const VALID: &str = "0, NONE or NO_COMPILATION, and 3, VLLM_COMPILE or PIECEWISE";
         if let Some(number @ (1 | 2)) = value.as_u64() {
             return Err(format!("level {number} is torch.compile's own; the levels are {VALID}"));
         }
-        let named = |name: &str| value.as_str().is_some_and(|text| text.eq_ignore_ascii_case(name));
-        if value.as_u64() == Some(0) || named("NO_COMPILATION") {
+        let named = |names: [&str; 2]| {
+            let text = value.as_str().unwrap_or_default();
+            names.iter().any(|name| text.eq_ignore_ascii_case(name))
+        };
+        if value.as_u64() == Some(0) || named(["NONE", "NO_COMPILATION"]) {
             Ok(Self::NoCompilation)
-        } else if value.as_u64() == Some(3) || named("PIECEWISE") {
+        } else if value.as_u64() == Some(3) || named(["VLLM_COMPILE", "PIECEWISE"]) {
             Ok(Self::Piecewise)
         } else {
             Err(format!("unknown level; the levels are {VALID}"))

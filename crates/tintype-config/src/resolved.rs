@@ -7,8 +7,8 @@ use crate::{CaptureSizes, CompilationConfig, CompilationLevel, CudaGraphMode};
 /// How forward passes run, decided. Made by [`resolve`](crate::resolve) only; nothing downstream
 /// looks at the user's flags again.
 ///
-/// Serialises as the object that `tintype config --json` prints. It is also a legal input: see
-/// [`to_config`](Self::to_config).
+/// Serialises as the object that `tintype config --json` prints. It is also a legal input, which
+/// reads as [`to_config`](Self::to_config).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Compilation {
     pub(crate) level: CompilationLevel,
@@ -74,7 +74,7 @@ impl Compilation {
             splitting_ops: Some(self.splitting_ops.clone()),
             simple_cuda_graph: None,
             full_cuda_graph: None,
-            use_cudagraph: None,
+            use_cudagraph: Some(self.use_cuda_graph()),
         }
     }
 

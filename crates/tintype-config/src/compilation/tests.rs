@@ -19,13 +19,47 @@ fn nothing_given_and_null_are_unset() {
 
 #[test]
 fn level_has_numbers_names_and_an_alias() {
-    let level = |json| parse(json).level.unwrap();
-    for json in [r#"{"level": 0}"#, r#"{"mode": 0}"#, r#"{"level": "NO_COMPILATION"}"#] {
-        assert_eq!(level(json), CompilationLevel::NoCompilation, "{json}");
+    let level = |json: &str| parse(json).level.unwrap();
+    for spelling in ["0", r#""NO_COMPILATION""#, r#""NONE""#] {
+        for field in ["level", "mode"] {
+            let json = format!(r#"{{"{field}": {spelling}}}"#);
+            assert_eq!(level(&json), CompilationLevel::NoCompilation, "{json}");
+        }
     }
-    for json in [r#"{"level": 3}"#, r#"{"mode": 3}"#, r#"{"mode": "PIECEWISE"}"#] {
-        assert_eq!(level(json), CompilationLevel::Piecewise, "{json}");
+    for spelling in ["3", r#""PIECEWISE""#, r#""VLLM_COMPILE""#, r#""vllm_compile""#] {
+        for field in ["level", "mode"] {
+            let json = format!(r#"{{"{field}": {spelling}}}"#);
+            assert_eq!(level(&json), CompilationLevel::Piecewise, "{json}");
+        }
     }
+}
+
+#[test]
+fn use_cuda_graph_is_the_printed_spelling_of_use_cudagraph() {
+    assert_eq!(parse(r#"{"use_cuda_graph": false}"#).use_cudagraph, Some(false));
+}
+
+#[test]
+fn a_mode_of_graphs_is_no_level() {
+    for mode in ["FULL", "FULL_DECODE_ONLY", "full_and_piecewise"] {
+        let message = error(&format!(r#"{{"mode": "{mode}"}}"#));
+        assert!(message.starts_with(&format!("`mode` = \"{mode}\": unknown level")), "{message}");
+        assert!(message.ends_with("graphs are set by `cudagraph_mode`"), "{message}");
+    }
+    assert!(!error(r#"{"level": "FAST"}"#).contains("cudagraph_mode"));
+}
+
+#[test]
+fn two_spellings_of_one_field_are_refused() {
+    assert_eq!(
+        error(r#"{"level": 0, "mode": 3}"#),
+        "`mode` = 3: it is another spelling of `level`, which is 0; give only one"
+    );
+    assert_eq!(
+        error(r#"{"use_cudagraph": true, "use_cuda_graph": true}"#),
+        "`use_cuda_graph` = true: it is another spelling of `use_cudagraph`, which is true; give \
+         only one"
+    );
 }
 
 #[test]
@@ -51,7 +85,7 @@ fn full_config_round_trips_with_every_field_known() {
     assert_eq!(parse(&json.to_string()), config);
     let written: Vec<_> = json.as_object().unwrap().keys().map(String::as_str).collect();
     let mut known = FIELDS.to_vec();
-    known.retain(|&name| name != "mode");
+    known.retain(|&name| ALIASES.iter().all(|(alias, _)| *alias != name));
     known.sort_unstable();
     assert_eq!(written, known);
     assert_eq!(serde_json::to_string(&CompilationConfig::default()).unwrap(), "{}");
@@ -62,8 +96,9 @@ fn unknown_field_lists_the_fields() {
     assert_eq!(
         error(r#"{"cudagraph_sizes": [1]}"#),
         "unknown field `cudagraph_sizes`; the fields are level, mode, simple_cuda_graph, \
-         full_cuda_graph, use_cudagraph, cudagraph_mode, cudagraph_capture_sizes, \
-         max_cudagraph_capture_size, cudagraph_num_of_warmups, splitting_ops"
+         full_cuda_graph, use_cudagraph, use_cuda_graph, cudagraph_mode, \
+         cudagraph_capture_sizes, max_cudagraph_capture_size, cudagraph_num_of_warmups, \
+         splitting_ops"
     );
 }
 
@@ -86,8 +121,8 @@ fn unknown_level_lists_the_levels() {
         assert_eq!(
             error(&format!(r#"{{"level": {value}}}"#)),
             format!(
-                "`level` = {shown}: unknown level; the levels are 0 or \"NO_COMPILATION\", 3 or \
-                 \"PIECEWISE\""
+                "`level` = {shown}: unknown level; the levels are 0, NONE or NO_COMPILATION, and \
+                 3, VLLM_COMPILE or PIECEWISE"
             )
         );
     }
@@ -99,8 +134,8 @@ fn levels_of_torch_compile_are_refused() {
         assert_eq!(
             error(&format!(r#"{{"mode": {number}}}"#)),
             format!(
-                "`mode` = {number}: level {number} is torch.compile's own; the levels are 0 or \
-                 \"NO_COMPILATION\", 3 or \"PIECEWISE\""
+                "`mode` = {number}: level {number} is torch.compile's own; the levels are 0, \
+                 NONE or NO_COMPILATION, and 3, VLLM_COMPILE or PIECEWISE"
             )
         );
     }
@@ -127,5 +162,5 @@ fn what_is_no_object_is_refused() {
         let message = error(json);
         assert!(message.starts_with("not a JSON object of fields: "), "{message}");
     }
-    assert!(error(r#"{"level": 3, "mode": 3}"#).contains("duplicate field `level`"));
+    assert!(error(r#"{"level": 3, "level": 3}"#).contains("duplicate field `level`"));
 }

@@ -26,6 +26,20 @@ fn simple_cuda_graph_is_level_0_and_full_graphs() {
 }
 
 #[test]
+fn what_is_printed_can_be_given_back() {
+    for flags in [&[][..], &["-O0"], &["-O1", "--max-num-seqs", "3"]] {
+        let config = |more: &[&str]| {
+            let args = [&["config", "--json"], flags, more].concat();
+            tintype(&args).ok().json()
+        };
+        let printed = config(&[])["compilation"].to_string();
+        let again = config(&["--compilation-config", &printed]);
+        assert_eq!(again["compilation"].to_string(), printed);
+        assert_eq!(again["notes"], json!([]), "{flags:?}");
+    }
+}
+
+#[test]
 fn the_default_is_full_and_piecewise_up_to_512() {
     let outcome = tintype(&["config", "--json"]).ok().json();
     let compilation = &outcome["compilation"];
