@@ -45,7 +45,11 @@ impl Default for EngineConfig {
 
 impl EngineConfig {
     /// Refuses limits that no engine can run with, whether or not graphs are on.
-    pub(crate) fn check(&self) -> Result<(), ConfigError> {
+    /// [`resolve`](crate::resolve) does so too.
+    ///
+    /// # Errors
+    /// [`ConfigError`] names the limit, its value and what is accepted.
+    pub fn check(&self) -> Result<(), ConfigError> {
         let limits = [
             ("max_num_seqs", self.max_num_seqs),
             ("max_num_batched_tokens", self.max_num_batched_tokens),

@@ -9,7 +9,7 @@ use tintype_ops::{Buffer, ReadProbe, Stream};
 use crate::error::doing;
 use crate::random::SplitMix64;
 use crate::stats::milliseconds;
-use crate::{Engine, EngineError, Request, SamplingParams};
+use crate::{Engine, EngineError, Request, RequestError, RequestLimits, SamplingParams};
 
 /// Bytes that the read probe sums.
 const PROBE_BYTES: u64 = 2 << 30;
@@ -32,6 +32,27 @@ pub struct LatencyOptions {
     pub seed: u64,
     /// For the report: the type that the weights are stored in, which the engine does not know.
     pub dtype: String,
+}
+
+impl LatencyOptions {
+    /// Refuses sequences that would end before they have their length: the times would be those of
+    /// a shorter run.
+    ///
+    /// # Errors
+    /// [`RequestError::OutputTooLong`].
+    pub fn check(&self, limits: &RequestLimits) -> Result<(), RequestError> {
+        let Self { input_len, output_len, .. } = *self;
+        let (max_model_len, length_limit) = (limits.max_model_len(), limits.length_limit());
+        match input_len.saturating_add(output_len) <= max_model_len {
+            true => Ok(()),
+            false => Err(RequestError::OutputTooLong {
+                input_len,
+                output_len,
+                max_model_len,
+                length_limit,
+            }),
+        }
+    }
 }
 
 /// A distribution in milliseconds; 0 where nothing was measured.
@@ -103,13 +124,14 @@ struct Samples {
 /// done. Greedy, to the full output length.
 ///
 /// # Errors
-/// When a prompt does not fit the engine, the probe's buffer does not fit the memory, or a step
+/// When a sequence does not fit the engine, the probe's buffer does not fit the memory, or a step
 /// fails.
 pub fn latency<S: Stream + ReadProbe>(
     engine: &mut Engine<S>,
     options: &LatencyOptions,
     progress: &mut dyn FnMut(usize),
 ) -> Result<LatencyReport, EngineError> {
+    options.check(engine.request_limits())?;
     let mut random = SplitMix64::new(options.seed);
     // Graphs, caches and pages are warm after one run, and a batch that does not fit is refused.
     run_batch(engine, options, &mut random, None, &mut Samples::default())?;

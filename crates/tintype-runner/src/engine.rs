@@ -23,8 +23,8 @@ use crate::stats::{Recorder, StartTimes};
 use crate::stop::Matched;
 use crate::text::TextStream;
 use crate::{
-    Completion, EngineError, FinishReason, Request, RequestError, RequestId, SequenceOutput, Stats,
-    StepOutputs, Tokenizer,
+    Completion, EngineError, FinishReason, Request, RequestError, RequestId, RequestLimits,
+    SequenceOutput, Stats, StepOutputs, Tokenizer,
 };
 
 /// How an engine behaves, beyond what its config says.
@@ -72,6 +72,7 @@ pub struct Engine<S: Stream> {
     /// Of every unfinished request, if there is a tokenizer.
     texts: BTreeMap<RequestId, TextStream>,
     tokenizer: Option<Arc<Tokenizer>>,
+    request_limits: RequestLimits,
     eos_token_ids: Vec<u32>,
     compilation: Compilation,
     notes: Vec<Note>,
@@ -93,6 +94,7 @@ impl<S: Stream> Engine<S> {
     /// weights load. Without one it takes and gives token ids, and no text.
     pub fn set_tokenizer(&mut self, tokenizer: Arc<Tokenizer>) {
         self.tokenizer = Some(tokenizer);
+        self.request_limits = self.request_limits.with_tokenizer(true);
     }
 
     /// Queues a request.
@@ -100,7 +102,7 @@ impl<S: Stream> Engine<S> {
     /// # Errors
     /// [`RequestError`] when it can never run; the others go on.
     pub fn add_request(&mut self, request: Request) -> Result<RequestId, RequestError> {
-        self.check(&request)?;
+        self.request_limits.check(&request)?;
         let id = RequestId(self.next_id);
         let seed = request.params.seed.unwrap_or_else(|| derived_seed(self.seed, id.0));
         let stop = request.params.stop.clone();
@@ -111,18 +113,6 @@ impl<S: Stream> Engine<S> {
             self.texts.insert(id, TextStream::new(Arc::clone(tokenizer), stop));
         }
         Ok(id)
-    }
-
-    fn check(&self, request: &Request) -> Result<(), RequestError> {
-        let vocab_size = self.model().config().vocab_size;
-        request.params.validate(vocab_size)?;
-        if !request.params.stop.is_empty() && self.tokenizer.is_none() {
-            return Err(RequestError::StopWithoutTokenizer);
-        }
-        match request.prompt_ids.iter().find(|&&id| id as usize >= vocab_size) {
-            Some(&found) => Err(RequestError::UnknownToken { found, vocab_size }),
-            None => Ok(()),
-        }
     }
 
     /// Runs one step. Does nothing when there is no request.
@@ -334,7 +324,13 @@ impl<S: Stream> Engine<S> {
     /// Most tokens of a sequence, prompt and output together.
     #[must_use]
     pub fn max_model_len(&self) -> usize {
-        self.runner.max_model_len
+        self.request_limits.max_model_len()
+    }
+
+    /// What [`add_request`](Self::add_request) refuses.
+    #[must_use]
+    pub fn request_limits(&self) -> &RequestLimits {
+        &self.request_limits
     }
 
     /// Blocks of the KV cache.

@@ -6,7 +6,7 @@ use tintype_config::ConfigError;
 use tintype_graph::GraphError;
 use tintype_model::ModelError;
 
-use crate::{RequestId, TokenizerError};
+use crate::{LengthLimit, RequestId, TokenizerError};
 
 /// Why a request is refused. The engine and its other requests go on.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -36,16 +36,30 @@ pub enum RequestError {
     /// The prompt leaves no room for an output token.
     #[error(
         "the prompt has {found} tokens, but max_model_len is {max_model_len} and must hold the \
-         prompt and one token of output; shorten the prompt{}",
-        raise_advice(*max_model_len, *max_position_embeddings)
+         prompt and one token of output; shorten the prompt{length_limit}"
     )]
     PromptTooLong {
         /// Tokens of the prompt.
         found: usize,
         /// Tokens of a sequence, prompt and output together.
         max_model_len: usize,
-        /// What `max_model_len` may be raised to.
-        max_position_embeddings: usize,
+        /// What keeps it from being more.
+        length_limit: LengthLimit,
+    },
+    /// Sequences would end before they have the length that a benchmark asks for.
+    #[error(
+        "input_len = {input_len} and output_len = {output_len} make sequences of more than \
+         max_model_len = {max_model_len} tokens; lower one of the two{length_limit}"
+    )]
+    OutputTooLong {
+        /// Tokens of each prompt.
+        input_len: usize,
+        /// Tokens to be generated for each.
+        output_len: usize,
+        /// Tokens of a sequence, prompt and output together.
+        max_model_len: usize,
+        /// What keeps it from being more.
+        length_limit: LengthLimit,
     },
     /// The KV cache is too small for this sequence, even if it had it to itself.
     #[error(
@@ -76,14 +90,6 @@ impl RequestError {
         expected: impl Into<String>,
     ) -> Self {
         Self::Param { field, found: found.to_string(), expected: expected.into() }
-    }
-}
-
-/// The other way out of a prompt that is too long, if the model has positions left for it.
-fn raise_advice(max_model_len: usize, max_position_embeddings: usize) -> String {
-    match max_model_len < max_position_embeddings {
-        true => format!(", or raise max_model_len, up to {max_position_embeddings}"),
-        false => ": the model has no more positions".to_owned(),
     }
 }
 
@@ -169,20 +175,4 @@ impl From<ModelError> for EngineError {
 /// Names what was being done when the stream failed.
 pub(crate) fn doing(what: &'static str) -> impl Fn(tintype_ops::Error) -> EngineError {
     move |source| EngineError::Stream { what, source }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn raising_the_length_is_advised_only_where_the_model_allows_it() {
-        let error = |max_position_embeddings| {
-            let (found, max_model_len) = (9, 8);
-            RequestError::PromptTooLong { found, max_model_len, max_position_embeddings }
-                .to_string()
-        };
-        assert!(error(16).ends_with("shorten the prompt, or raise max_model_len, up to 16"));
-        assert!(error(8).ends_with("shorten the prompt: the model has no more positions"));
-    }
 }

@@ -23,8 +23,6 @@ pub(crate) struct SchedulerLimits {
     /// At least `max_num_seqs`, so that every sequence can decode in one step.
     pub(crate) max_num_batched_tokens: usize,
     pub(crate) max_model_len: usize,
-    /// What `max_model_len` may be raised to.
-    pub(crate) max_position_embeddings: usize,
 }
 
 /// A sequence's part in a step.
@@ -65,22 +63,12 @@ impl Scheduler {
         Self { limits, blocks, running: Vec::new(), waiting: VecDeque::new(), num_preemptions: 0 }
     }
 
-    /// Queues a sequence, unless it can never run to its end here.
+    /// Queues a sequence whose prompt has at least one token and leaves room for another, unless
+    /// it can never run to its end here.
     pub(crate) fn add(&mut self, mut sequence: Sequence) -> Result<(), RequestError> {
-        let SchedulerLimits { max_model_len, max_position_embeddings, .. } = self.limits;
-        let found = sequence.len();
-        if found == 0 {
-            return Err(RequestError::EmptyPrompt);
-        }
-        if found >= max_model_len {
-            return Err(RequestError::PromptTooLong {
-                found,
-                max_model_len,
-                max_position_embeddings,
-            });
-        }
         let wanted = sequence.params.max_tokens.unwrap_or(usize::MAX);
-        sequence.max_len = found.saturating_add(wanted).min(max_model_len);
+        let longest = sequence.len().saturating_add(wanted);
+        sequence.max_len = longest.min(self.limits.max_model_len);
         // The token drawn last is never stored.
         let needed_blocks = self.blocks.blocks_for(sequence.max_len - 1);
         let num_blocks = self.blocks.num_blocks();

@@ -9,14 +9,15 @@ use tintype_model::{Limits, Model, ModelFiles};
 use tintype_ops::Stream;
 
 use super::{Engine, EngineOptions, Progress};
-use crate::EngineError;
 use crate::block_manager::BlockManager;
 use crate::error::doing;
 use crate::io_buffers::IoBuffers;
 use crate::kv_cache::{self, KvDemand, KvPlan};
 use crate::model_runner::ModelRunner;
+use crate::request_limits::max_model_len;
 use crate::scheduler::{Scheduler, SchedulerLimits};
 use crate::stats::Recorder;
+use crate::{EngineError, RequestLimits};
 
 /// What is known before anything is loaded.
 struct Plan {
@@ -52,8 +53,10 @@ impl<S: Stream> Engine<S> {
             max_num_seqs: config.max_num_seqs,
             max_num_batched_tokens: config.max_num_batched_tokens,
             max_model_len: kv.max_model_len,
-            max_position_embeddings: files.config.max_position_embeddings,
         };
+        let request_limits = RequestLimits::new(files, config, None)?
+            .within_cache(kv.num_blocks as usize, config.block_size)
+            .with_tokenizer(false);
         let eos = &files.generation.eos_token_ids;
         let mut notes = plan.notes;
         notes.extend(kv.note);
@@ -62,6 +65,7 @@ impl<S: Stream> Engine<S> {
             scheduler: Scheduler::new(limits, blocks),
             texts: BTreeMap::new(),
             tokenizer: None,
+            request_limits,
             eos_token_ids: eos.clone().unwrap_or_else(|| files.config.eos_token_ids.clone()),
             compilation: plan.compilation,
             notes,
@@ -102,18 +106,12 @@ impl Plan {
         config: &EngineConfig,
     ) -> Result<Self, EngineError> {
         let (compilation, notes) = resolve(config, &backend_of(stream))?;
-        let max_position_embeddings = files.config.max_position_embeddings;
-        let max_model_len = config.max_model_len.unwrap_or(max_position_embeddings);
-        if max_model_len > max_position_embeddings {
-            let found = max_model_len;
-            return Err(EngineError::BeyondPositions { found, max_position_embeddings });
-        }
         Ok(Self {
             compilation,
             notes,
             max_num_seqs: count("max_num_seqs", config.max_num_seqs)?,
             max_num_batched_tokens: count("max_num_batched_tokens", config.max_num_batched_tokens)?,
-            max_model_len,
+            max_model_len: max_model_len(files, config)?,
             block_size: count("block_size", config.block_size)?,
         })
     }

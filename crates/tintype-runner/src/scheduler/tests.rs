@@ -8,12 +8,8 @@ use super::*;
 use crate::sequence::{FinishReason, Request};
 use crate::{RequestId, SamplingParams};
 
-const LIMITS: SchedulerLimits = SchedulerLimits {
-    max_num_seqs: 4,
-    max_num_batched_tokens: 8,
-    max_model_len: 64,
-    max_position_embeddings: 128,
-};
+const LIMITS: SchedulerLimits =
+    SchedulerLimits { max_num_seqs: 4, max_num_batched_tokens: 8, max_model_len: 64 };
 
 fn scheduler(num_blocks: u32, block_size: u32) -> Scheduler {
     Scheduler::new(LIMITS, BlockManager::new(num_blocks, block_size))
@@ -124,10 +120,6 @@ fn the_newest_gives_its_blocks_back_and_comes_again() {
 #[test]
 fn what_can_never_fit_is_refused_with_the_numbers() {
     let mut scheduler = scheduler(4, 4);
-    let empty = scheduler.add(sequence(0, 0, 1)).unwrap_err().to_string();
-    assert_eq!(empty, "the prompt is empty; give at least one token");
-    let long = scheduler.add(sequence(0, 64, 1)).unwrap_err().to_string();
-    assert!(long.contains("prompt has 64 tokens, but max_model_len is 64"), "{long}");
     let fits_alone = sequence(0, 10, 7);
     scheduler.add(fits_alone).unwrap();
     let large = scheduler.add(sequence(1, 10, 8)).unwrap_err().to_string();

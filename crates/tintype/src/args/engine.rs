@@ -5,7 +5,8 @@ use std::num::NonZeroUsize;
 use clap::Args;
 use tintype_config::EngineConfig;
 use tintype_graph::CapturePolicy;
-use tintype_runner::EngineOptions;
+use tintype_model::ModelFiles;
+use tintype_runner::{EngineError, EngineOptions, RequestLimits};
 
 use super::compilation::CompilationArgs;
 use super::{DeviceArgs, ModelArgs};
@@ -72,3 +73,8 @@ impl EngineArgs {
         }
     }
 }
+
+    /// What requests must keep to, as far as it is known before the model is loaded.
+    pub(crate) fn request_limits(&self, files: &ModelFiles) -> Result<RequestLimits, EngineError> {
+        RequestLimits::new(files, &self.config(), self.limits.num_kv_blocks.map(usize::from))
+    }

@@ -53,3 +53,15 @@ fn a_batch_that_the_engine_cannot_run_is_refused() {
     tintype(&["bench", "latency", "--input-len", "300", "--num-iters", "1"]).fails(2, &["256"]);
     tintype(&["bench", "latency", "--batch-size", "0"]).fails(2, &["--batch-size"]);
 }
+
+#[test]
+fn sequences_that_would_end_early_are_not_measured() {
+    let args = ["bench", "latency", "--input-len", "32", "--output-len", "9"];
+    let run = tintype(&[&args[..], &["--max-model-len", "40"]].concat());
+    run.fails(2, &["input_len = 32", "output_len = 9", "max_model_len = 40", "up to 256"]);
+    assert!(!run.stderr.contains("loaded"), "{}", run.stderr);
+    let run = tintype(&[&args[..], &["--num-kv-blocks", "2", "--block-size", "20"]].concat());
+    run.fails(2, &["max_model_len = 40", "raise num_kv_blocks: it is 2 at a block_size of 20"]);
+    let largest = usize::MAX.to_string();
+    tintype(&["bench", "latency", "--output-len", &largest]).fails(2, &["max_model_len = 256"]);
+}

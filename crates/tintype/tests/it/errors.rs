@@ -1,6 +1,6 @@
 //! Bad input: what is said, and the exit code.
 
-use crate::process::{fixture, fixture_without, scratch, tintype};
+use crate::process::{Run, command, fixture, fixture_without, scratch, tintype};
 
 #[test]
 fn a_model_that_does_not_exist_is_a_bad_argument() {
@@ -41,7 +41,10 @@ fn a_prompt_that_the_model_cannot_take_is_a_bad_argument() {
     tintype(&["generate", "-p", "1+1=", "-p", &long])
         .fails(2, &["prompt 1", "301 tokens", "max_model_len is 256"]);
     tintype(&["generate", "-p", "1234567890", "--max-model-len", "8"])
-        .fails(2, &["prompt 0", "max_model_len is 8"]);
+        .fails(2, &["prompt 0", "max_model_len is 8", "raise max_model_len, up to 256"]);
+    let few = ["generate", "-p", "348+277=", "--num-kv-blocks", "1", "--block-size", "8"];
+    let run: Run = command(&few).output().unwrap().into();
+    run.fails(2, &["max_model_len is 8", "raise num_kv_blocks: it is 1 at a block_size of 8"]);
 }
 
 #[test]

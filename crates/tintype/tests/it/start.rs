@@ -25,6 +25,15 @@ fn a_start_is_reported_phase_by_phase() {
 }
 
 #[test]
+fn a_prompt_that_is_too_long_is_refused_before_the_model_is_loaded() {
+    for input_len in ["256", "18446744073709551615"] {
+        let run = tintype(&["bench", "start", "--input-len", input_len]);
+        run.fails(2, &["--input-len", input_len, "max_model_len is 256"]);
+        assert!(!run.stderr.contains("loaded"), "{}", run.stderr);
+    }
+}
+
+#[test]
 fn the_first_token_waits_for_no_graph_unless_told_to() {
     let [background, startup] = [&[][..], &["--capture", "startup"]].map(report);
     let phases = ms(&background, ["open_ms", "ready_ms", "first_token_ms", "captured_ms"]);

@@ -6,7 +6,7 @@ use tintype_model::ModelFiles;
 use tintype_ops::{ReadProbe, Stream};
 use tintype_runner::bench::{LatencyOptions, LatencyReport, latency};
 
-use crate::args::LatencyArgs;
+use crate::args::{EngineArgs, LatencyArgs};
 use crate::commands::dtypes::Dtypes;
 use crate::commands::start::start;
 use crate::console::Console;
@@ -16,12 +16,23 @@ use crate::progress::Unit;
 
 pub(super) fn run(args: LatencyArgs, console: &Console) -> Result<()> {
     let files = args.engine.model.model.open()?;
-    let report = with_stream(args.engine.device, console, Latency { args: &args, files, console })?;
+    let options = LatencyOptions {
+        input_len: args.input_len.get(),
+        output_len: args.output_len.get(),
+        batch_size: args.batch_size.get(),
+        num_iters: args.num_iters.get(),
+        seed: args.seed,
+        dtype: Dtypes::of(&files)?.names,
+    };
+    options.check(&args.engine.request_limits(&files)?)?;
+    let job = Latency { engine: &args.engine, options, files, console };
+    let report = with_stream(args.engine.device, console, job)?;
     if args.json { print_json(&report) } else { print(&text(&report)) }
 }
 
 struct Latency<'a> {
-    args: &'a LatencyArgs,
+    engine: &'a EngineArgs,
+    options: LatencyOptions,
     files: ModelFiles,
     console: &'a Console,
 }
@@ -30,18 +41,9 @@ impl Job for Latency<'_> {
     type Output = LatencyReport;
 
     fn run<S: Stream + ReadProbe>(self, stream: S) -> Result<LatencyReport> {
-        let args = self.args;
-        let mut engine =
-            start(stream, &self.files, &args.engine, CapturePolicy::Startup, self.console)?;
-        let options = LatencyOptions {
-            input_len: args.input_len.get(),
-            output_len: args.output_len.get(),
-            batch_size: args.batch_size.get(),
-            num_iters: args.num_iters.get(),
-            seed: args.seed,
-            dtype: Dtypes::of(&self.files)?.names,
-        };
-        let mut progress = self.console.progress("iterations", Unit::Items);
+        let Self { engine, options, files, console } = self;
+        let mut engine = start(stream, &files, engine, CapturePolicy::Startup, console)?;
+        let mut progress = console.progress("iterations", Unit::Items);
         let mut show = |done| progress.set(done as u64, options.num_iters as u64);
         Ok(latency(&mut engine, &options, &mut show)?)
     }

@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use serde::Serialize;
 use tintype_graph::CapturePolicy;
 use tintype_model::{ModelFiles, ModelInfo};
@@ -17,6 +17,8 @@ use crate::output::{bytes, print, print_json};
 
 pub(super) fn run(args: StartArgs, began: Instant, console: &Console) -> Result<()> {
     let files = args.engine.model.model.open()?;
+    let limits = args.engine.request_limits(&files)?;
+    limits.check_prompt_len(args.input_len.get()).context("--input-len")?;
     let job = Start { args: &args, files, began, console };
     let report = with_stream(args.engine.device, console, job)?;
     if args.json { print_json(&report) } else { print(&text(&report)) }
