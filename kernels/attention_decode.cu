@@ -22,10 +22,10 @@ __device__ __forceinline__ void attention_decode(const AttentionParams& p) {
     if (split.used_blocks(end - first) == 0) return store_no_keys(p, split);
     if (cluster_size() > 1) cluster_arrive();
     DecodeWarp<T, DIM> warp(p, split, query);
-    const uint32_t place = first + split.index + split.count * (threadIdx.x / 32);
-    if (place < end) warp.attend(place, end, split.count * (blockDim.x / 32));
+    const Tiles tiles(split, first, end);
+    if (tiles.any) warp.attend(tiles.last, tiles.step);
     const MergeShared shared(p, split, reinterpret_cast<float*>(shared_memory));
-    if (place < end) warp.finish(shared.warps);
+    if (tiles.any) warp.finish(shared.warps);
     merge(p, split, row_of(p.out, row), shared, end - first);
 }
 

@@ -62,11 +62,12 @@ struct DecodeWarp {
         }
     }
 
-    // The cache row of key `lane % 16` of a tile. A key that the query does not see is replaced by
-    // one that it sees: such memory has been written, and its weight of 0 hides it.
-    __device__ __forceinline__ uint32_t find_row(uint32_t tile) const {
+    // The cache row of key `lane % 16` of a tile. A key that the query does not see, or at `end` and
+    // beyond, is replaced by one that it sees: such memory has been written, and its weight of 0
+    // hides it. The tile need not exist.
+    __device__ __forceinline__ uint32_t find_row(uint32_t tile, uint32_t end) const {
         const uint32_t key = tile * DECODE_TILE + threadIdx.x % DECODE_TILE;
-        const uint32_t seen = min(::max(key, query.first), query.end - 1);
+        const uint32_t seen = min(::max(key, query.first), end - 1);
         return cache_row(p, query.sequence, split.kv_head, seen);
     }
 
@@ -170,42 +171,51 @@ struct DecodeWarp {
         }
     }
 
-    // Attends to tiles `first`, `first + step`, ... before `end`.
-    __device__ __forceinline__ void attend(uint32_t first, uint32_t end, uint32_t step) {
+    // Attends to tiles `last`, `last - step` and so on.
+    __device__ __forceinline__ void attend(uint32_t last, uint32_t step) {
         if constexpr (DIM <= 128) {
-            attend_ahead(first, end, step);
+            const uint32_t rows = find_row(last, query.end);
+            load_keys(rows);
+            load_values(rows);
+            load_query();
+            attend_ahead(last, step);
         } else {
-            attend_in_turn(first, end, step);
+            attend_in_turn(last, step);
         }
     }
 
-    // Fetches the keys of a tile while the values of the one before are used, and the other way
-    // round. Where they lie is looked up one tile further ahead.
-    __device__ __forceinline__ void attend_ahead(uint32_t first, uint32_t end, uint32_t step) {
-        uint32_t rows = find_row(first);
-        load_keys(rows);
-        load_values(rows);
-        load_query();
-        rows = find_row(first + step);
+    // Whether there is a tile `step` before `tile`.
+    __device__ __forceinline__ bool more(uint32_t tile, uint32_t step) const {
+        return tile >= query.first / DECODE_TILE + step;
+    }
+
+    // The same once the query, and the keys and values of the last tile, are on their way. Fetches
+    // the keys of a tile while the values of the one before are used, and the other way round.
+    // Where they lie is looked up one tile further ahead.
+    __device__ __forceinline__ void attend_ahead(uint32_t last, uint32_t step) {
+        uint32_t rows = find_row(last - step, query.end);
+        bool done = false;
 #pragma unroll 1
-        for (uint32_t tile = first; tile < end; tile += step) {
-            const bool more = tile + step < end;
+        for (uint32_t tile = last; !done; tile -= step) {
+            done = !more(tile, step);
             float scores[4];
             score(scores, tile);
-            if (more) load_keys(rows);
+            if (!done) load_keys(rows);
             softmax(scores);
             add_values(scores);
-            if (more) load_values(rows);
-            rows = find_row(tile + 2 * step);
+            if (!done) load_values(rows);
+            rows = find_row(tile - 2 * step, query.end);
         }
     }
 
     // For large heads, which leave no registers for that.
-    __device__ __forceinline__ void attend_in_turn(uint32_t first, uint32_t end, uint32_t step) {
+    __device__ __forceinline__ void attend_in_turn(uint32_t last, uint32_t step) {
         load_query();
+        bool done = false;
 #pragma unroll 1
-        for (uint32_t tile = first; tile < end; tile += step) {
-            const uint32_t rows = find_row(tile);
+        for (uint32_t tile = last; !done; tile -= step) {
+            done = !more(tile, step);
+            const uint32_t rows = find_row(tile, query.end);
             load_keys(rows);
             float scores[4];
             score(scores, tile);

@@ -19,20 +19,30 @@ struct Split {
     uint32_t index;  // of all blocks with the same heads and query
     uint32_t count;
     uint32_t heads_index;  // of item, KV head and block of heads together
+    uint32_t cluster;      // blocks that merge what they find in shared memory
 
-    __device__ __forceinline__ explicit Split(const AttentionParams& p) {
-        count = cluster_size() * p.partitions;
+    __device__ __forceinline__ explicit Split(const AttentionParams& p)
+        : cluster(cluster_size()) {
+        count = cluster * p.partitions;
         heads_index = blockIdx.x / count;
         index = blockIdx.x - heads_index * count;
         set_heads(p);
     }
 
     __device__ __forceinline__ Split(const AttentionParams& p, uint32_t heads_index)
-        : index(0), count(1), heads_index(heads_index) {
+        : index(0), count(1), heads_index(heads_index), cluster(1) {
         set_heads(p);
     }
 
-    __device__ __forceinline__ uint32_t partition() const { return index / cluster_size(); }
+    // Leaves few tiles to the first block of a cluster, where merging them takes no time: its
+    // warps get one each at most. Returns whether this block has nothing to do then.
+    __device__ __forceinline__ bool gather(uint32_t tiles) {
+        if (count > cluster || tiles > blockDim.x / 32) return false;
+        count = cluster = 1;
+        return index > 0;
+    }
+
+    __device__ __forceinline__ uint32_t partition() const { return index / cluster; }
 
     // First of the heads, among all query heads.
     __device__ __forceinline__ uint32_t query_head(const AttentionParams& p) const {
@@ -46,8 +56,8 @@ struct Split {
     }
 
     __device__ __forceinline__ uint32_t used_blocks(uint32_t tiles) const {
-        const uint32_t first = partition() * cluster_size();
-        return first < tiles ? min(cluster_size(), tiles - first) : 0;
+        const uint32_t first = partition() * cluster;
+        return first < tiles ? min(cluster, tiles - first) : 0;
     }
 
    private:
@@ -58,6 +68,21 @@ struct Split {
         num_heads = min(p.heads, p.cache.group - first_head);
         item = head / p.cache.num_kv_heads;
         kv_head = head - item * p.cache.num_kv_heads;
+    }
+};
+
+// The tiles of a warp, of tiles `first..end`: they are dealt out to the splits, and then to their
+// warps, in turn. A warp takes its last one first.
+struct Tiles {
+    bool any;
+    uint32_t last;
+    uint32_t step;
+
+    __device__ __forceinline__ Tiles(const Split& split, uint32_t first, uint32_t end)
+        : step(split.count * (blockDim.x / 32)) {
+        const uint32_t place = first + split.index + split.count * (threadIdx.x / 32);
+        any = place < end;
+        last = place + (end - 1 - place) / step * step;
     }
 };
 
@@ -116,9 +141,9 @@ struct MergeShared {
     __device__ __forceinline__ MergeShared(const AttentionParams& p, const Split& split,
                                            float* data)
         : size(split.num_heads * padded_head(p)),
-          slice(4 * ceil_div(size / 4, cluster_size())),
+          slice(4 * ceil_div(size / 4, split.cluster)),
           warps(data, blockDim.x / 32),
-          blocks(warps.values + blockDim.x / 32 * size, cluster_size()) {}
+          blocks(warps.values + blockDim.x / 32 * size, split.cluster) {}
 };
 
 // Where the clusters of a query leave their parts: `[heads_index, partition]`.
@@ -177,7 +202,7 @@ __device__ __forceinline__ void merge(const AttentionParams& p, const Split& spl
     const uint32_t used_blocks = split.used_blocks(tiles), used_warps = split.used_warps(tiles);
     const uint32_t padded = padded_head(p), step = 4 * blockDim.x;
     __syncthreads();
-    const bool alone = cluster_size() == 1;
+    const bool alone = split.cluster == 1;
     if (!alone) cluster_wait();
     for (uint32_t i = 4 * threadIdx.x; i < shared.size && used_warps > 0; i += step) {
         const uint32_t head = i / padded;

@@ -23,6 +23,12 @@ images! {
         attention_prefill_64_bf16(AttentionParams)
         attention_prefill_64_f16(AttentionParams)
     }
+    attention_rope [] {
+        attention_rope_128_bf16(RopeAttentionParams)
+        attention_rope_128_f16(RopeAttentionParams)
+        attention_rope_64_bf16(RopeAttentionParams)
+        attention_rope_64_f16(RopeAttentionParams)
+    }
     elementwise [] {
         add(AddParams)
         silu_mul(SiluMulParams)
@@ -113,6 +119,12 @@ images! {
         attention_prefill_256_f16(AttentionParams)
         attention_prefill_64_bf16(AttentionParams)
         attention_prefill_64_f16(AttentionParams)
+    }
+    attention_rope ["sm_90a"] {
+        attention_rope_128_bf16(RopeAttentionParams)
+        attention_rope_128_f16(RopeAttentionParams)
+        attention_rope_64_bf16(RopeAttentionParams)
+        attention_rope_64_f16(RopeAttentionParams)
     }
     elementwise ["sm_90a"] {
         add(AddParams)

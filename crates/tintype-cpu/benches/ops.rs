@@ -146,7 +146,7 @@ fn attention(bencher: Bencher<'_, '_>, num_seqs: u32, context_len: u32, query_le
     let n = num_seqs * query_len;
     let q = fixture.tensor(n, NUM_HEADS * HEAD_DIM);
     let out = fixture.tensor(n, NUM_HEADS * HEAD_DIM);
-    let op = Op::Attention { out, q, cache, meta, scale: 0.125, window: None };
+    let op = Op::Attention { out, q, cache, rope_kv: None, meta, scale: 0.125, window: None };
     bencher.counter(ItemsCount::new(n)).bench_local(|| fixture.run(op));
 }
 

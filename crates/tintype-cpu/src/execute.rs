@@ -60,11 +60,11 @@ pub(crate) fn execute(
         Op::Matmul { .. } => matmul(op, memory, scratch, workers),
         Op::WriteKv { .. } => write_kv(op, memory, workers)?,
         // Each part runs over all rows: on the CPU a part is not worth a pass over memory saved.
-        Op::RopeKv { .. } => {
+        Op::RopeKv { .. } | Op::Attention { rope_kv: Some(_), .. } => {
             let parts = op.sequence();
             parts.iter().try_for_each(|part| execute(part, memory, scratch, workers))?;
         }
-        Op::Attention { .. } => attend(op, memory, scratch, workers)?,
+        Op::Attention { rope_kv: None, .. } => attend(op, memory, scratch, workers)?,
         Op::MoeRoute { .. } => route(op, memory, workers),
         Op::MoeGateUp { .. } | Op::MoeDown { .. } => experts(op, memory, scratch, workers)?,
     }
@@ -106,7 +106,7 @@ fn write_kv(op: &Op, memory: &mut Memory, workers: Workers<'_>) -> Result<()> {
 }
 
 fn attend(op: &Op, memory: &mut Memory, scratch: &mut Scratch, workers: Workers<'_>) -> Result<()> {
-    let Op::Attention { out, q, cache, meta, scale, window } = *op else { return Ok(()) };
+    let Op::Attention { out, q, cache, meta, scale, window, .. } = *op else { return Ok(()) };
     with_rows(memory, out, |out, memory| {
         let op = Attention {
             q: memory.floats(q),

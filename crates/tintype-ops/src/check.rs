@@ -3,7 +3,7 @@
 
 use crate::{
     Access, AttentionMeta, Buffer, DType, Epilogue, Error, KvCache, Memory, Norm, Op, Operand,
-    Result, Tensor, Weight,
+    Result, RopeKv, Tensor, Weight,
 };
 
 /// Most query heads, KV heads, experts or columns that one op takes; keeps index arithmetic in
@@ -59,7 +59,7 @@ impl Rule {
 
     /// No output shares a buffer with another operand.
     fn aliasing(&self, op: &Op) -> Result<()> {
-        let mut written: [Option<(&str, Buffer)>; 3] = [None; 3];
+        let mut written: [Option<(&str, Buffer)>; 4] = [None; 4];
         let mut result = Ok(());
         op.for_each_operand(&mut |Operand { name, access, memory }| {
             for buffer in buffers(memory).into_iter().flatten() {
@@ -107,7 +107,9 @@ impl Rule {
                 self.cols("k", k, cache.num_kv_heads * cache.head_dim)?;
                 self.column("slots", slots, k.rows, DType::I32)
             }
-            Op::RopeKv { .. } => self.rope_kv(op),
+            Op::RopeKv { qkv, cache, norms, positions, table, slots } => {
+                self.rope_kv("qkv", qkv, cache, RopeKv { norms, positions, table, slots })
+            }
             Op::Attention { .. } => self.attention(op),
             Op::SiluMul { out, gate_up } => {
                 self.float("out", out)?;
@@ -150,14 +152,16 @@ impl Rule {
     }
 
     /// What the ops that it replaces ask for.
-    fn rope_kv(&self, op: &Op) -> Result<()> {
-        let Op::RopeKv { qkv, cache, norms, positions, table, slots } = *op else { return Ok(()) };
-        self.float("qkv", qkv)?;
+    fn rope_kv(&self, name: &str, qkv: Tensor, cache: KvCache, rope_kv: RopeKv) -> Result<()> {
+        let RopeKv { norms, positions, table, slots } = rope_kv;
+        self.float(name, qkv)?;
         self.cache(cache)?;
-        self.divides("qkv", qkv.cols, cache.head_dim)?;
+        self.divides(name, qkv.cols, cache.head_dim)?;
         let (heads, kv_heads) = (qkv.cols / cache.head_dim, cache.num_kv_heads);
         self.require(heads > 2 * kv_heads, || {
-            format!("qkv has {heads} heads, expected more than twice the {kv_heads} of the cache")
+            format!(
+                "{name} has {heads} heads, expected more than twice the {kv_heads} of the cache"
+            )
         })?;
         norms.iter().flatten().try_for_each(|norm| self.norm(*norm, cache.head_dim))?;
         self.column("positions", positions, qkv.rows, DType::I32)?;
@@ -167,9 +171,18 @@ impl Rule {
     }
 
     fn attention(&self, op: &Op) -> Result<()> {
-        let Op::Attention { out, q, cache, meta, scale, window } = *op else { return Ok(()) };
-        self.same_shape(out, "q", q)?;
+        let Op::Attention { out, q: x, cache, rope_kv, meta, scale, window } = *op else {
+            return Ok(());
+        };
         self.cache(cache)?;
+        let q = match rope_kv {
+            Some(rope_kv) => {
+                self.rope_kv("q", x, cache, rope_kv)?;
+                x.columns(0, x.cols - 2 * cache.num_kv_heads * cache.head_dim)
+            }
+            None => x,
+        };
+        self.same_shape(out, "q", q)?;
         self.divides("q", q.cols, cache.head_dim)?;
         let heads = q.cols / cache.head_dim;
         self.divides("the number of query heads", heads, cache.num_kv_heads)?;

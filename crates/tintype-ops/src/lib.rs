@@ -32,7 +32,7 @@ mod sample_ops;
 
 pub use allocations::Allocations;
 pub use error::{Error, Result};
-pub use op::{AttentionMeta, Epilogue, Norm, Op};
+pub use op::{AttentionMeta, Epilogue, Norm, Op, RopeKv};
 pub use operand::{Access, Memory, Operand};
 pub use stream::{DeviceInfo, Enqueue, GraphInfo, GraphSupport, MemoryInfo, ReadProbe, Stream};
 pub use tensor::{Buffer, DType, KvCache, Tensor, Weight};

@@ -41,6 +41,20 @@ pub struct AttentionMeta {
     pub decode: bool,
 }
 
+/// What [`Op::Attention`] does first with q, k and v as a projection leaves them; see
+/// [`Op::RopeKv`].
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct RopeKv {
+    /// Weights of `head_dim` elements, for the heads of q and for those of k.
+    pub norms: Option<[Norm; 2]>,
+    /// i32 `[n, 1]`, below the table's rows.
+    pub positions: Tensor,
+    /// f32 `[max_positions, rotary]`: cosines, then sines, `rotary / 2` of each.
+    pub table: Tensor,
+    /// i32 `[n, 1]`: where the block tables have each token, or −1 for padding.
+    pub slots: Tensor,
+}
+
 /// One unit of device work. Outputs come first.
 ///
 /// `n` is the number of tokens of the (padded) batch. An output's buffer is none of the inputs'
@@ -130,13 +144,24 @@ pub enum Op {
         slots: Tensor,
     },
     /// Causal attention of each query over its sequence's cached keys and values.
+    ///
+    /// With `rope_kv` it starts from q, k and v as a projection leaves them, and means
+    /// [`Op::sequence`]. Then a decode batch asks more of what came before, so that a backend may
+    /// fetch old keys while the projection still runs, and take the new one from registers: all
+    /// but the newest token of each sequence were in the cache before the last upload to the
+    /// stream, no token is the newest of one sequence and an older one of another, and the newest
+    /// has a slot unless its row is padding.
     Attention {
-        /// float `[n, num_heads * head_dim]`.
-        out: Tensor,
         /// float `[n, num_heads * head_dim]`; heads per KV head is a whole number.
+        out: Tensor,
+        /// float `[n, num_heads * head_dim]`. With `rope_kv`
+        /// `[n, (num_heads + 2 * num_kv_heads) * head_dim]`: q, k and v side by side, and *in
+        /// place*: what it holds afterwards is unspecified.
         q: Tensor,
-        /// Read only.
+        /// Read only; with `rope_kv`, written first.
         cache: KvCache,
+        /// What happens to q, k and v first.
+        rope_kv: Option<RopeKv>,
         /// Who attends to what.
         meta: AttentionMeta,
         /// Multiplies `q · k`.
@@ -263,22 +288,32 @@ impl Op {
     /// The ops that a fused one stands for, in order; for any other, itself.
     #[must_use]
     pub fn sequence(&self) -> Vec<Op> {
-        let Self::RopeKv { qkv, cache, norms, positions, table, slots } = *self else {
-            return vec![*self];
-        };
-        let (head_dim, kv_width) = (cache.head_dim, cache.num_kv_heads * cache.head_dim);
-        let q_width = qkv.cols - 2 * kv_width;
-        let q = qkv.columns(0, q_width);
-        let k = qkv.columns(q_width, kv_width);
-        let v = qkv.columns(q_width + kv_width, kv_width);
-        let mut ops = Vec::new();
-        if let Some([q_norm, k_norm]) = norms {
-            ops.push(Self::HeadNorm { x: q, norm: q_norm });
-            ops.push(Self::HeadNorm { x: k, norm: k_norm });
+        match *self {
+            Self::Attention { out, q: qkv, cache, rope_kv: Some(first), meta, scale, window } => {
+                let RopeKv { norms, positions, table, slots } = first;
+                let (q, rope_kv) = (qkv.columns(0, out.cols), None);
+                vec![
+                    Self::RopeKv { qkv, cache, norms, positions, table, slots },
+                    Self::Attention { out, q, cache, rope_kv, meta, scale, window },
+                ]
+            }
+            Self::RopeKv { qkv, cache, norms, positions, table, slots } => {
+                let (head_dim, kv_width) = (cache.head_dim, cache.num_kv_heads * cache.head_dim);
+                let q_width = qkv.cols - 2 * kv_width;
+                let q = qkv.columns(0, q_width);
+                let k = qkv.columns(q_width, kv_width);
+                let v = qkv.columns(q_width + kv_width, kv_width);
+                let mut ops = Vec::new();
+                if let Some([q_norm, k_norm]) = norms {
+                    ops.push(Self::HeadNorm { x: q, norm: q_norm });
+                    ops.push(Self::HeadNorm { x: k, norm: k_norm });
+                }
+                let x = qkv.columns(0, q_width + kv_width);
+                ops.push(Self::Rope { x, positions, table, head_dim });
+                ops.push(Self::WriteKv { cache, k, v, slots });
+                ops
+            }
+            _ => vec![*self],
         }
-        let x = qkv.columns(0, q_width + kv_width);
-        ops.push(Self::Rope { x, positions, table, head_dim });
-        ops.push(Self::WriteKv { cache, k, v, slots });
-        ops
     }
 }

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::{AttentionMeta, Epilogue, KvCache, Norm, Op, Tensor, Weight};
+use crate::{AttentionMeta, Epilogue, KvCache, Norm, Op, RopeKv, Tensor, Weight};
 
 /// How an op uses an operand.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -13,6 +13,8 @@ pub enum Access {
     Write,
     /// Read and written: in place.
     Update,
+    /// Read, and overwritten with what nobody may rely on.
+    Consume,
 }
 
 /// The memory that an operand names.
@@ -77,6 +79,14 @@ impl Visitor<'_> {
         self
     }
 
+    fn rope_kv(&mut self, rope_kv: RopeKv) -> &mut Self {
+        let RopeKv { norms, positions, table, slots } = rope_kv;
+        if let Some([q, k]) = norms {
+            self.read(&[("norms.q.weight", q.weight), ("norms.k.weight", k.weight)]);
+        }
+        self.read(&[("positions", positions), ("table", table), ("slots", slots)])
+    }
+
     fn meta(&mut self, meta: AttentionMeta) -> &mut Self {
         self.read(&[
             ("meta.cu_seqlens", meta.cu_seqlens),
@@ -114,12 +124,13 @@ impl Op {
             }
             Self::RopeKv { qkv, cache, norms, positions, table, slots } => {
                 v.update(&[("qkv", qkv)]).cache(Access::Update, cache);
-                if let Some([q, k]) = norms {
-                    v.read(&[("norms.q.weight", q.weight), ("norms.k.weight", k.weight)]);
-                }
-                v.read(&[("positions", positions), ("table", table), ("slots", slots)])
+                v.rope_kv(RopeKv { norms, positions, table, slots })
             }
-            Self::Attention { out, q, cache, meta, .. } => {
+            Self::Attention { out, q, cache, rope_kv: Some(rope_kv), meta, .. } => {
+                v.write(&[("out", out)]).visit(Access::Consume, &[("q", q)]);
+                v.cache(Access::Update, cache).rope_kv(rope_kv).meta(meta)
+            }
+            Self::Attention { out, q, cache, rope_kv: None, meta, .. } => {
                 v.write(&[("out", out)]).read(&[("q", q)]).cache(Access::Read, cache).meta(meta)
             }
             Self::SiluMul { out, gate_up } => {
@@ -168,7 +179,9 @@ impl Op {
             }
             Self::Rope { head_dim, .. } => write!(f, " head_dim={head_dim}"),
             Self::RopeKv { norms, .. } => norms.iter().flatten().try_for_each(|n| fmt_norm(f, *n)),
-            Self::Attention { meta, scale, window, .. } => {
+            Self::Attention { rope_kv, meta, scale, window, .. } => {
+                let norms = rope_kv.iter().filter_map(|rope_kv| rope_kv.norms).flatten();
+                norms.into_iter().try_for_each(|norm| fmt_norm(f, norm))?;
                 f.write_str(if meta.decode { " decode" } else { " mixed" })?;
                 write!(f, " scale={scale}")?;
                 window.map_or(Ok(()), |window| write!(f, " window={window}"))

@@ -1,6 +1,6 @@
 //! One valid op of each kind, for tests.
 
-use crate::{AttentionMeta, Buffer, DType, Epilogue, KvCache, Norm, Op, Tensor, Weight};
+use crate::{AttentionMeta, Buffer, DType, Epilogue, KvCache, Norm, Op, RopeKv, Tensor, Weight};
 
 /// A contiguous f32 matrix in a buffer of its own.
 pub(crate) const fn floats(buffer: u32, rows: u32, cols: u32) -> Tensor {
@@ -105,6 +105,7 @@ pub(crate) const ATTENTION: Op = Op::Attention {
     out: floats(1, 5, 64),
     q: floats(2, 5, 64),
     cache: CACHE,
+    rope_kv: None,
     meta: META,
     scale: 0.125,
     window: Some(64),
@@ -114,9 +115,25 @@ pub(crate) const DECODE_ATTENTION: Op = Op::Attention {
     out: floats(1, 2, 64),
     q: floats(2, 2, 64),
     cache: CACHE,
+    rope_kv: None,
     meta: AttentionMeta { decode: true, ..META },
     scale: 0.125,
     window: None,
+};
+
+pub(crate) const ROPE_ATTENTION: Op = Op::Attention {
+    out: floats(1, 5, 64),
+    q: floats(2, 5, 96),
+    cache: CACHE,
+    rope_kv: Some(RopeKv {
+        norms: Some([norm_of(8), norm_of(8)]),
+        positions: ints(3, 5, 1),
+        table: floats(4, 100, 6),
+        slots: ints(5, 5, 1),
+    }),
+    meta: META,
+    scale: 0.125,
+    window: Some(64),
 };
 
 pub(crate) const SILU_MUL: Op = Op::SiluMul { out: floats(1, 3, 8), gate_up: floats(2, 3, 16) };
@@ -157,7 +174,7 @@ pub(crate) const SAMPLE: Op = Op::Sample {
 };
 
 /// All of them; an op that takes options is there more than once.
-pub(crate) const EVERY_OP: [Op; 19] = [
+pub(crate) const EVERY_OP: [Op; 20] = [
     EMBED,
     RMS_NORM,
     HEAD_NORM,
@@ -170,6 +187,7 @@ pub(crate) const EVERY_OP: [Op; 19] = [
     NORMED_ROPE_KV,
     ATTENTION,
     DECODE_ATTENTION,
+    ROPE_ATTENTION,
     SILU_MUL,
     ADD,
     GATHER,

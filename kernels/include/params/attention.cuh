@@ -4,6 +4,7 @@
 #include <cstdint>
 
 #include "../view.cuh"
+#include "rows.cuh"
 
 // Keys and values in blocks, `[num_blocks, num_kv_heads, block_size, head_dim]` each.
 struct PagedCache {
@@ -38,3 +39,12 @@ struct AttentionParams {
     uint32_t heads;         // query heads that a block computes, at most MAX_HEADS
 };
 static_assert(sizeof(AttentionParams) == 160, "twin of AttentionParams in src/params/attention.rs");
+
+// Attention of a decode batch on q, k and v as a projection leaves them. `attention.q` is
+// `rope.qkv`: its first columns are q.
+struct RopeAttentionParams {
+    AttentionParams attention;
+    RopeKvParams rope;
+};
+static_assert(sizeof(RopeAttentionParams) == 312,
+              "twin of RopeAttentionParams in src/params/attention.rs");

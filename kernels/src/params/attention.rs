@@ -2,7 +2,7 @@
 
 use bytemuck::{Pod, Zeroable};
 
-use super::View;
+use super::{RopeKvParams, View};
 
 /// Keys and values in blocks: `[num_blocks, num_kv_heads, block_size, head_dim]` each.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Pod, Zeroable)]
@@ -71,5 +71,20 @@ pub struct AttentionParams {
     pub heads: u32,
 }
 
+/// `attention_rope_{64,128}_{bf16,f16}`: attention of a decode batch on q, k and v as a projection
+/// leaves them. Launched as `attention_decode_*`.
+///
+/// All tensors are of one type, norms included, with rows that start at a multiple of 16 bytes. The
+/// heads have exactly the size in the name, and all of it is rotated.
+#[derive(Clone, Copy, Debug, PartialEq, Pod, Zeroable)]
+#[repr(C)]
+pub struct RopeAttentionParams {
+    /// Its `q` is `rope.qkv`, of which the first columns are q.
+    pub attention: AttentionParams,
+    /// Over the same cache.
+    pub rope: RopeKvParams,
+}
+
 const _: () = assert!(size_of::<PagedCache>() == 40);
 const _: () = assert!(size_of::<AttentionParams>() == 160);
+const _: () = assert!(size_of::<RopeAttentionParams>() == 312);

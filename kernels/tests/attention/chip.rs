@@ -5,9 +5,12 @@ use std::sync::{Arc, OnceLock};
 use half::{bf16, f16};
 use ptx_interp::{Launch, Loaded, Memory, Module, Options, run};
 use tintype_kernels::images;
-use tintype_kernels::params::{AttentionParams, BF16, F16, View};
+use tintype_kernels::params::{
+    AttentionParams, BF16, F16, RopeAttentionParams, RopeKvParams, View,
+};
 
-const MODULES: [&str; 3] = ["attention_decode", "attention_prefill", "attention_any"];
+const MODULES: [&str; 5] =
+    ["attention_decode", "attention_prefill", "attention_any", "attention_rope", "qkv"];
 
 /// A chip with clusters or without, and an order of execution.
 #[derive(Clone, Copy)]
@@ -59,16 +62,19 @@ impl Chip {
     /// A fault of any kind fails the test.
     pub(crate) fn run(&self, kernels: &[Kernel]) {
         let launches: Vec<_> = kernels.iter().map(|kernel| self.launch(kernel)).collect();
+        self.run_launches(&launches);
+    }
+
+    fn run_launches(&self, launches: &[Launch<'_>]) {
         let options = Options { seed: self.seed, ..Options::default() };
-        run(&self.memory, &launches, &options).unwrap_or_else(|fault| panic!("{fault}"));
+        run(&self.memory, launches, &options).unwrap_or_else(|fault| panic!("{fault}"));
     }
 
     fn launch<'a>(&'a self, kernel: &'a Kernel) -> Launch<'a> {
         // What merges partitions lies beside the kernels for decode.
         let index = MODULES.iter().position(|name| kernel.name.starts_with(name)).unwrap_or(0);
-        let load = || Loaded::new(module(self.is_hopper, index), &self.memory).unwrap();
         Launch {
-            module: self.modules[index].get_or_init(load),
+            module: self.module(index),
             kernel: kernel.name,
             grid: [kernel.blocks, 1, 1],
             block: [kernel.threads, 1, 1],
@@ -77,6 +83,42 @@ impl Chip {
             params: bytemuck::bytes_of(&kernel.params),
             programmatic: self.is_hopper,
         }
+    }
+
+    fn module(&self, index: usize) -> &Loaded {
+        let load = || Loaded::new(module(self.is_hopper, index), &self.memory).unwrap();
+        self.modules[index].get_or_init(load)
+    }
+
+    /// Runs the fused kernel launched as `decode`, which is for the same batch, and what merges
+    /// its partitions.
+    pub(crate) fn run_fused(&self, decode: &[Kernel], rope: RopeKvParams) {
+        let name = decode[0].name.replace("decode", "rope");
+        let params = RopeAttentionParams { attention: decode[0].params, rope };
+        let fused = Launch {
+            module: self.module(3),
+            kernel: &name,
+            params: bytemuck::bytes_of(&params),
+            ..self.launch(&decode[0])
+        };
+        let mut launches = vec![fused];
+        launches.extend(decode[1..].iter().map(|kernel| self.launch(kernel)));
+        self.run_launches(&launches);
+    }
+
+    /// Runs `rope_kv` on `num_rows` rows.
+    pub(crate) fn run_rope_kv(&self, num_rows: u32, rope: &RopeKvParams) {
+        let heads = rope.num_heads + 2 * rope.num_kv_heads;
+        self.run_launches(&[Launch {
+            module: self.module(4),
+            kernel: "rope_kv",
+            grid: [num_rows, heads.div_ceil(4), 1],
+            block: [128, 1, 1],
+            cluster: [1, 1, 1],
+            dynamic_shared_bytes: 0,
+            params: bytemuck::bytes_of(rope),
+            programmatic: self.is_hopper,
+        }]);
     }
 
     /// Memory that holds `bytes`.

@@ -6,4 +6,5 @@ mod batch;
 mod chip;
 mod decode;
 mod prefill;
+mod rope;
 mod rows;

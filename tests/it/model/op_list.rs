@@ -90,9 +90,8 @@ fn a_forward_pass_of_llama() {
     embed out=f32[3x64]@b1 ids=i32[3x1]@b900 table=f32[320x64]@w0
     matmul out=f32[3x128]@b4 x=f32[3x64]@b1 weight=f32[128x64]@w1 norm.weight=f32[1x64]@b3
         eps=1e-6
-    rope_kv qkv=f32[3x128]@b4 cache=kv f32[4x2x16x16]@b800,b801 positions=i32[3x1]@b901
-        table=f32[32x16]@b2 slots=i32[3x1]@b902
-    attention out=f32[3x64]@b5 q=f32[3x64]@b4/128 cache=kv f32[4x2x16x16]@b800,b801
+    attention out=f32[3x64]@b5 q=f32[3x128]@b4 cache=kv f32[4x2x16x16]@b800,b801
+        positions=i32[3x1]@b901 table=f32[32x16]@b2 slots=i32[3x1]@b902
         meta.cu_seqlens=i32[3x1]@b903 meta.context_lens=i32[2x1]@b904
         meta.block_tables=i32[2x2]@b905 mixed scale=0.25
     matmul out=f32[3x64]@b1 x=f32[3x64]@b5 weight=f32[64x64]@w2 +=
@@ -101,9 +100,8 @@ fn a_forward_pass_of_llama() {
     matmul out=f32[3x64]@b1 x=f32[3x96]@b7 weight=f32[64x96]@w4 +=
     matmul out=f32[3x128]@b4 x=f32[3x64]@b1 weight=f32[128x64]@w5 norm.weight=f32[1x64]@b8
         eps=1e-6
-    rope_kv qkv=f32[3x128]@b4 cache=kv f32[4x2x16x16]@b802,b803 positions=i32[3x1]@b901
-        table=f32[32x16]@b2 slots=i32[3x1]@b902
-    attention out=f32[3x64]@b5 q=f32[3x64]@b4/128 cache=kv f32[4x2x16x16]@b802,b803
+    attention out=f32[3x64]@b5 q=f32[3x128]@b4 cache=kv f32[4x2x16x16]@b802,b803
+        positions=i32[3x1]@b901 table=f32[32x16]@b2 slots=i32[3x1]@b902
         meta.cu_seqlens=i32[3x1]@b903 meta.context_lens=i32[2x1]@b904
         meta.block_tables=i32[2x2]@b905 mixed scale=0.25
     matmul out=f32[3x64]@b1 x=f32[3x64]@b5 weight=f32[64x64]@w6 +=
@@ -122,12 +120,11 @@ fn a_forward_pass_of_qwen3_moe() {
     embed out=bf16[3x64]@b1 ids=i32[3x1]@b900 table=bf16[320x64]@w0
     matmul out=bf16[3x256]@b6 x=bf16[3x64]@b1 weight=bf16[256x64]@w1
         norm.weight=bf16[1x64]@b3 eps=1e-6
-    rope_kv qkv=bf16[3x256]@b6 cache=kv bf16[4x2x16x32]@b800,b801
+    attention out=bf16[3x128]@b7 q=bf16[3x256]@b6 cache=kv bf16[4x2x16x32]@b800,b801
         norms.q.weight=bf16[1x32]@b4 norms.k.weight=bf16[1x32]@b5 positions=i32[3x1]@b901
-        table=f32[32x32]@b2 slots=i32[3x1]@b902 eps=1e-6 eps=1e-6
-    attention out=bf16[3x128]@b7 q=bf16[3x128]@b6/256 cache=kv bf16[4x2x16x32]@b800,b801
-        meta.cu_seqlens=i32[3x1]@b903 meta.context_lens=i32[2x1]@b904
-        meta.block_tables=i32[2x2]@b905 mixed scale=0.17677669
+        table=f32[32x32]@b2 slots=i32[3x1]@b902 meta.cu_seqlens=i32[3x1]@b903
+        meta.context_lens=i32[2x1]@b904 meta.block_tables=i32[2x2]@b905 eps=1e-6 eps=1e-6
+        mixed scale=0.17677669
     matmul out=bf16[3x64]@b1 x=bf16[3x128]@b7 weight=bf16[64x128]@w2 +=
     rms_norm out=bf16[3x64]@b9 x=bf16[3x64]@b1 norm.weight=bf16[1x64]@b8 eps=1e-6
     matmul out=f32[3x8]@b10 x=bf16[3x64]@b9 weight=bf16[8x64]@w3
@@ -138,12 +135,11 @@ fn a_forward_pass_of_qwen3_moe() {
         weights=f32[3x2]@b12 num_experts=8
     matmul out=bf16[3x256]@b6 x=bf16[3x64]@b1 weight=bf16[256x64]@w6
         norm.weight=bf16[1x64]@b14 eps=1e-6
-    rope_kv qkv=bf16[3x256]@b6 cache=kv bf16[4x2x16x32]@b802,b803
+    attention out=bf16[3x128]@b7 q=bf16[3x256]@b6 cache=kv bf16[4x2x16x32]@b802,b803
         norms.q.weight=bf16[1x32]@b15 norms.k.weight=bf16[1x32]@b16 positions=i32[3x1]@b901
-        table=f32[32x32]@b2 slots=i32[3x1]@b902 eps=1e-6 eps=1e-6
-    attention out=bf16[3x128]@b7 q=bf16[3x128]@b6/256 cache=kv bf16[4x2x16x32]@b802,b803
-        meta.cu_seqlens=i32[3x1]@b903 meta.context_lens=i32[2x1]@b904
-        meta.block_tables=i32[2x2]@b905 mixed scale=0.17677669
+        table=f32[32x32]@b2 slots=i32[3x1]@b902 meta.cu_seqlens=i32[3x1]@b903
+        meta.context_lens=i32[2x1]@b904 meta.block_tables=i32[2x2]@b905 eps=1e-6 eps=1e-6
+        mixed scale=0.17677669
     matmul out=bf16[3x64]@b1 x=bf16[3x128]@b7 weight=bf16[64x128]@w7 +=
     rms_norm out=bf16[3x64]@b9 x=bf16[3x64]@b1 norm.weight=bf16[1x64]@b17 eps=1e-6
     matmul out=f32[3x8]@b10 x=bf16[3x64]@b9 weight=bf16[8x64]@w8
@@ -167,11 +163,11 @@ fn a_forward_pass_queues_the_same_ops_every_time() {
 #[test]
 fn all_layers_share_their_activations() {
     let one_layer = |ops: &[Op], layer: usize| {
-        let layer = &ops[1 + layer * 6..1 + (layer + 1) * 6];
+        let layer = &ops[1 + layer * 5..1 + (layer + 1) * 5];
         layer.iter().map(|op| op.operands()[0].memory).collect::<Vec<_>>()
     };
     let ops = Recorded::open("llama-gqa-f32").ops();
-    assert_eq!(ops.len(), 1 + 2 * 6 + 2);
+    assert_eq!(ops.len(), 1 + 2 * 5 + 2);
     assert_eq!(one_layer(&ops, 0), one_layer(&ops, 1));
 }
 

@@ -1,6 +1,6 @@
 //! Attention over the paged cache: decode, prefill and mixed batches, with padding.
 
-use tintype_ops::{AttentionMeta, Buffer, DType, KvCache, Op};
+use tintype_ops::{AttentionMeta, Buffer, DType, KvCache, Norm, Op, RopeKv, Tensor};
 
 use super::pair::{Pair, Rows};
 use super::{Dtypes, MIXES};
@@ -11,6 +11,7 @@ on_cuda! {
     mixed_batches_agree,
     windows_agree,
     any_head_size_agrees,
+    rotation_and_attention_agree_with_the_two_in_turn,
 }
 
 /// An entry of a block table that must not be read.
@@ -75,26 +76,61 @@ impl Case {
         (num_blocks, meta)
     }
 
+    fn cache<S: TestStream>(&self, pair: &mut Pair<S>, num_blocks: u32, dtype: DType) -> KvCache {
+        let none = Buffer::from_index(0);
+        let Self { num_kv_heads, head_dim, block_size, .. } = *self;
+        let (k, v) = (none, none);
+        pair.cache(KvCache { k, v, num_blocks, block_size, num_kv_heads, head_dim, dtype })
+    }
+
+    fn num_rows(&self) -> u32 {
+        self.sequences.iter().map(|(tokens, _)| tokens).sum::<u32>() + self.padding
+    }
+
+    /// Position and slot of each row.
+    fn places(&self) -> (Vec<i32>, Vec<i32>) {
+        let (_, max_blocks, tables) = self.tables();
+        let tables = tables.chunks(max_blocks as usize);
+        let tokens = self.sequences.iter().zip(tables).flat_map(|(&(tokens, len), table)| {
+            (0..tokens).map(move |token| match (len + token).checked_sub(tokens) {
+                Some(position) if len > 0 => {
+                    let block = table[(position / self.block_size) as usize];
+                    let slot = block as u32 * self.block_size + position % self.block_size;
+                    (position as i32, slot as i32)
+                }
+                _ => (0, -1),
+            })
+        });
+        tokens.chain((0..self.padding).map(|_| (0, -1))).unzip()
+    }
+
+    /// With `rotary` elements of each head rotated first, and its heads normalised.
+    fn compare_from_qkv<S: TestStream>(&self, dtypes: Dtypes, rotary: u32, normed: bool) {
+        let mut pair = Pair::<S>::new(Rows::Packed);
+        let Self { num_kv_heads, group, head_dim, window, .. } = *self;
+        let (num_blocks, meta) = self.meta(&mut pair);
+        let cache = self.cache(&mut pair, num_blocks, dtypes.weight);
+        let (n, heads) = (self.num_rows(), num_kv_heads * (group + 2));
+        let (positions, slots) = self.places();
+        let (positions, slots) = (pair.ints(1, &positions), pair.ints(1, &slots));
+        let table = pair.floats(200, rotary, DType::F32);
+        let mut norm = || Norm { weight: pair.floats(1, head_dim, dtypes.out), eps: 1e-6 };
+        let norms = normed.then(|| [norm(), norm()]);
+        let q: Tensor = pair.floats(n, heads * head_dim, dtypes.x);
+        let out = pair.tensor(n, num_kv_heads * group * head_dim, dtypes.x);
+        let rope_kv = Some(RopeKv { norms, positions, table, slots });
+        pair.compare(Op::Attention { out, q, cache, rope_kv, meta, scale: 0.3, window });
+    }
+
     fn compare<S: TestStream>(&self, dtypes: Dtypes, rows: Rows) -> f64 {
         let mut pair = Pair::<S>::new(rows);
-        let Self { num_kv_heads, group, head_dim, block_size, window, .. } = *self;
+        let Self { num_kv_heads, group, head_dim, window, .. } = *self;
         let (num_blocks, meta) = self.meta(&mut pair);
-        let none = Buffer::from_index(0);
-        let dtype = dtypes.weight;
-        let cache = pair.cache(KvCache {
-            k: none,
-            v: none,
-            num_blocks,
-            block_size,
-            num_kv_heads,
-            head_dim,
-            dtype,
-        });
-        let num_tokens = self.sequences.iter().map(|(tokens, _)| tokens).sum::<u32>();
-        let (n, cols) = (num_tokens + self.padding, num_kv_heads * group * head_dim);
+        let cache = self.cache(&mut pair, num_blocks, dtypes.weight);
+        let (n, cols) = (self.num_rows(), num_kv_heads * group * head_dim);
         let q = pair.floats(n, cols, dtypes.x);
         let out = pair.tensor(n, cols, dtypes.x);
-        pair.compare(Op::Attention { out, q, cache, meta, scale: 0.3, window })
+        pair.compare(Op::Attention { out, q, cache, rope_kv: None, meta, scale: 0.3, window })
     }
 
     /// With the mixes that models use, and some that are only allowed.
@@ -146,4 +182,26 @@ fn any_head_size_agrees<S: TestStream>() {
             decode.compare::<S>(*mix, Rows::Packed);
         }
     }
+}
+
+/// The CPU runs the sequence, so the comparison is with that.
+fn rotation_and_attention_agree_with_the_two_in_turn<S: TestStream>() {
+    let decode = Case {
+        sequences: &[(1, 3), (1, 17), (1, 0), (1, 150), (1, 1)],
+        decode: true,
+        block_size: 16,
+        head_dim: 64,
+        ..PLAIN
+    };
+    for mix in MIXES {
+        for normed in [false, true] {
+            decode.compare_from_qkv::<S>(mix, 64, normed);
+            PLAIN.compare_from_qkv::<S>(mix, 16, normed);
+        }
+    }
+    let model = MIXES[0];
+    Case { head_dim: 128, window: Some(20), ..decode }.compare_from_qkv::<S>(model, 128, true);
+    Case { head_dim: 128, ..decode }.compare_from_qkv::<S>(model, 96, false);
+    Case { group: 9, block_size: 3, ..decode }.compare_from_qkv::<S>(model, 64, false);
+    Case { padding: 3, ..PLAIN }.compare_from_qkv::<S>(model, 16, false);
 }

@@ -140,7 +140,8 @@ impl<S: TestStream> Pair<S> {
         self.tested.enqueue(op).unwrap_or_else(|error| panic!("{op}: {error}"));
         let tolerance = tolerance(&op);
         let mut worst = 0.0f64;
-        for operand in op.operands().into_iter().filter(|o| o.access != Access::Read) {
+        let compared = |access| matches!(access, Access::Write | Access::Update);
+        for operand in op.operands().into_iter().filter(|operand| compared(operand.access)) {
             for tensor in tensors(operand.memory) {
                 let error = self.difference(&op, tensor);
                 assert!(error <= tolerance, "{op}: {} is off by {error:.2e}", operand.name);

@@ -95,7 +95,15 @@ impl Case<'_> {
         };
         let out = device.tensor(self.num_tokens(), q_tensor.cols, self.dtype);
         let meta = self.meta(&mut device, &tables, max_blocks);
-        let op = Op::Attention { out, q: q_tensor, cache, meta, scale: 0.3, window: self.window };
+        let op = Op::Attention {
+            out,
+            q: q_tensor,
+            cache,
+            rope_kv: None,
+            meta,
+            scale: 0.3,
+            window: self.window,
+        };
         Batch { device, op, out, q, keys, values }
     }
 

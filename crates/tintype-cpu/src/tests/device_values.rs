@@ -102,7 +102,15 @@ fn attention_error(cu_seqlens: [i32; 3], context_lens: [i32; 2], tables: [i32; 4
         block_tables: device.ints(2, &tables),
         decode: false,
     };
-    let error = device.error(Op::Attention { out, q, cache, meta, scale: 1.0, window: None });
+    let error = device.error(Op::Attention {
+        out,
+        q,
+        cache,
+        rope_kv: None,
+        meta,
+        scale: 1.0,
+        window: None,
+    });
     assert!(device.is_poisoned(out), "an attention that fails writes nothing");
     error
 }
@@ -144,7 +152,7 @@ fn entries_that_attention_does_not_need_may_hold_anything() {
         block_tables: device.ints(3, &[2, -7, i32::MAX]),
         decode: true,
     };
-    device.run(Op::Attention { out, q, cache, meta, scale: 1.0, window: None });
+    device.run(Op::Attention { out, q, cache, rope_kv: None, meta, scale: 1.0, window: None });
     let expected = device.read(v);
     device.assert_close(out, &expected, 1.0);
 }

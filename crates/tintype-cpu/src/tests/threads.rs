@@ -27,7 +27,15 @@ fn large_ops(device: &mut Device) -> (Vec<Op>, Vec<Tensor>) {
             epilogue: Epilogue::SiluMul,
         },
         Op::WriteKv { cache, k: x, v: normed, slots: device.ints(1, &slots) },
-        Op::Attention { out: attended, q: gated, cache, meta, scale: 0.1, window: None },
+        Op::Attention {
+            out: attended,
+            q: gated,
+            cache,
+            rope_kv: None,
+            meta,
+            scale: 0.1,
+            window: None,
+        },
     ];
     (ops, vec![normed, gated, attended])
 }

@@ -4,6 +4,9 @@
 //! kernels that split their keys, all others to kernels that work on tiles of queries. Anything
 //! else goes to a kernel for every mix, row by row.
 //!
+//! A decode batch rotates its heads and updates the cache in the same launch as it attends, where
+//! they have a size for which there is such a kernel. Elsewhere that is a launch of its own.
+//!
 //! Grids follow from the shapes of the op and from the chip. How many keys there are, and which
 //! sequences have one query token, is read from device memory.
 
@@ -12,11 +15,11 @@ mod split;
 #[cfg(test)]
 mod tests;
 
-use tintype_kernels::params::{AttentionParams, BF16, F32, PagedCache, View};
+use tintype_kernels::params::{AttentionParams, BF16, F32, PagedCache, RopeKvParams, View};
 use tintype_ops::{Error, Op, Result};
 
 use self::split::{Heads, Split};
-use super::{Chip, Launch, Placement, dtype_tag};
+use super::{Chip, Launch, Placement, dtype_tag, rows};
 
 /// Packed query rows of a block that works on many.
 const PREFILL_ROWS: u64 = 128;
@@ -27,24 +30,48 @@ const PREFILL_THREADS: u32 = 256;
 ///
 /// Every kernel reads `cu_seqlens`, context lengths and block tables before it waits for the kernel
 /// in front: the host brings them with copies, never with kernels, and everything behind a copy
-/// starts after it. All else is read after that wait.
+/// starts after it. So do, by the op's contract, all tokens of a decode batch but the newest. All
+/// else is read after that wait.
 ///
 /// # Errors
 /// When an operand has a size that no kernel takes.
 pub(super) fn plan(op: &Op, at: &dyn Placement, launches: &mut Vec<Launch>) -> Result<()> {
     let first = launches.len();
-    let params = params(op, at)?;
-    match TensorCores::of(&params, at.chip()) {
-        Some(kernels) => kernels.plan(&params, at, launches)?,
-        None => Split::new(&Heads::of_any_kind(), &params, at)?.plan(launches),
+    let (params, rope) = (params(op, at)?, rope(op, at));
+    match (TensorCores::of(&params, at.chip()), rope) {
+        (Some(TensorCores { fused: Some(heads), .. }), Some(rope)) if takes(&params, &rope) => {
+            Split::new(&heads, &params, at)?.plan(Some(rope), launches);
+        }
+        (_, Some(_)) => {
+            return op.sequence().iter().try_for_each(|op| super::plan(op, at, launches));
+        }
+        (Some(kernels), None) => kernels.plan(&params, at, launches)?,
+        (None, None) => Split::new(&Heads::of_any_kind(), &params, at)?.plan(None, launches),
     }
     let programmatic = at.chip().is_hopper();
     launches[first..].iter_mut().for_each(|launch| launch.programmatic = programmatic);
     Ok(())
 }
 
+/// What happens to q, k and v first, if that is part of the op.
+fn rope(op: &Op, at: &dyn Placement) -> Option<RopeKvParams> {
+    let Op::Attention { q: qkv, cache, rope_kv: Some(rope_kv), .. } = *op else { return None };
+    Some(rows::rope_kv_params(qkv, cache, rope_kv, at))
+}
+
+/// Whether the fused kernel for heads of that size does it: it holds whole heads in pieces of 16
+/// bytes, of one type.
+fn takes(params: &AttentionParams, rope: &RopeKvParams) -> bool {
+    let norms = [rope.q_norm, rope.k_norm];
+    let normed = |norm: &View| {
+        norm.address == 0 || (norm.address.is_multiple_of(16) && norm.dtype == params.cache.dtype)
+    };
+    let table = rope.table.address.is_multiple_of(16) && rope.table.stride.is_multiple_of(4);
+    params.decode == 1 && rope.rotary == rope.head_dim && table && norms.iter().all(normed)
+}
+
 fn params(op: &Op, at: &dyn Placement) -> Result<AttentionParams> {
-    let Op::Attention { out, q, cache, meta, scale, window } = *op else {
+    let Op::Attention { out, q, cache, meta, scale, window, .. } = *op else {
         return Err(refused(format!("planned as attention: {}", op.name())));
     };
     // Kernels count rows of heads in 32 bits.
@@ -63,7 +90,7 @@ fn params(op: &Op, at: &dyn Placement) -> Result<AttentionParams> {
             num_kv_heads: cache.num_kv_heads,
             head_dim: cache.head_dim,
             dtype: dtype_tag(cache.dtype),
-            group: q.cols / cache.head_dim / cache.num_kv_heads,
+            group: out.cols / cache.head_dim / cache.num_kv_heads,
         },
         cu_seqlens: at.view(meta.cu_seqlens),
         context_lens: at.view(meta.context_lens),
@@ -83,6 +110,8 @@ fn params(op: &Op, at: &dyn Placement) -> Result<AttentionParams> {
 /// The kernels for one size and type of head.
 struct TensorCores {
     decode: Heads,
+    /// For q, k and v as a projection leaves them.
+    fused: Option<Heads>,
     prefill: &'static str,
     prefill_shared_bytes: u32,
 }
@@ -102,6 +131,8 @@ impl TensorCores {
         let [decode, prefill] = names(cache.head_dim, q.dtype == BF16);
         let kernels = Self {
             decode: Heads::on_tensor_cores(decode, cache.head_dim),
+            fused: fused(cache.head_dim, q.dtype == BF16)
+                .map(|kernel| Heads::on_tensor_cores(kernel, cache.head_dim)),
             prefill,
             prefill_shared_bytes: prefill_shared_bytes(cache.head_dim, chip),
         };
@@ -115,7 +146,7 @@ impl TensorCores {
         at: &dyn Placement,
         launches: &mut Vec<Launch>,
     ) -> Result<()> {
-        Split::new(&self.decode, params, at)?.plan(launches);
+        Split::new(&self.decode, params, at)?.plan(None, launches);
         if params.decode == 1 {
             return Ok(());
         }
@@ -140,6 +171,17 @@ const fn names(head_dim: u32, bf16: bool) -> [&'static str; 2] {
         (..=128, false) => ["attention_decode_128_f16", "attention_prefill_128_f16"],
         (_, true) => ["attention_decode_256_bf16", "attention_prefill_256_bf16"],
         (_, false) => ["attention_decode_256_f16", "attention_prefill_256_f16"],
+    }
+}
+
+/// The kernel that also rotates heads of exactly this size.
+const fn fused(head_dim: u32, bf16: bool) -> Option<&'static str> {
+    match (head_dim, bf16) {
+        (64, true) => Some("attention_rope_64_bf16"),
+        (64, false) => Some("attention_rope_64_f16"),
+        (128, true) => Some("attention_rope_128_bf16"),
+        (128, false) => Some("attention_rope_128_f16"),
+        _ => None,
     }
 }
 

@@ -11,7 +11,7 @@ use tintype_kernels::params::{
     AddParams, EmbedParams, F32, GatherParams, NormParams, RopeKvParams, RopeParams, SiluMulParams,
     View, WriteKvParams,
 };
-use tintype_ops::{Error, KvCache, Norm, Op, Result, Tensor, Weight};
+use tintype_ops::{Error, KvCache, Norm, Op, Result, RopeKv, Tensor, Weight};
 
 use super::{Launch, Layout, Placement, dtype_tag};
 
@@ -166,13 +166,26 @@ fn rope_kv(op: &Op, at: &dyn Placement) -> Result<Launch> {
     let Op::RopeKv { qkv, cache, norms, positions, table, slots } = *op else {
         return Err(refused(op.name(), "it is another op"));
     };
-    let num_heads = qkv.cols / cache.head_dim;
+    let params = rope_kv_params(qkv, cache, RopeKv { norms, positions, table, slots }, at);
+    let shares = (qkv.cols / cache.head_dim).div_ceil(HEADS_PER_BLOCK);
+    let block = [HEADS_PER_BLOCK * WARP_SIZE, 1, 1];
+    Ok(Launch::new("rope_kv", [qkv.rows, shares, 1], block, &params))
+}
+
+/// What happens to q, k and v before attention, as kernels take it.
+pub(super) fn rope_kv_params(
+    qkv: Tensor,
+    cache: KvCache,
+    rope_kv: RopeKv,
+    at: &dyn Placement,
+) -> RopeKvParams {
+    let RopeKv { norms, positions, table, slots } = rope_kv;
     let norm = |which: usize| match norms {
         Some(norms) => (at.view(norms[which].weight), norms[which].eps),
         None => (View { address: 0, stride: 0, dtype: F32 }, 0.0),
     };
     let ((q_norm, q_eps), (k_norm, k_eps)) = (norm(0), norm(1));
-    let params = RopeKvParams {
+    RopeKvParams {
         k_cache: at.buffer(cache.k),
         v_cache: at.buffer(cache.v),
         qkv: at.view(qkv),
@@ -183,7 +196,7 @@ fn rope_kv(op: &Op, at: &dyn Placement) -> Result<Launch> {
         k_norm,
         q_eps,
         k_eps,
-        num_heads: num_heads - 2 * cache.num_kv_heads,
+        num_heads: qkv.cols / cache.head_dim - 2 * cache.num_kv_heads,
         num_kv_heads: cache.num_kv_heads,
         head_dim: cache.head_dim,
         rotary: table.cols,
@@ -191,10 +204,7 @@ fn rope_kv(op: &Op, at: &dyn Placement) -> Result<Launch> {
         cache_dtype: dtype_tag(cache.dtype),
         block_size: cache.block_size,
         num_slots: cache.num_blocks * cache.block_size,
-    };
-    let shares = num_heads.div_ceil(HEADS_PER_BLOCK);
-    let block = [HEADS_PER_BLOCK * WARP_SIZE, 1, 1];
-    Ok(Launch::new("rope_kv", [qkv.rows, shares, 1], block, &params))
+    }
 }
 
 /// A launch with a block of x for each row, and as many along y as it takes to give every thread

@@ -79,7 +79,7 @@ fn a_cache_carries_data_from_its_write_to_attention() {
         decode: true,
     };
     let (out, q) = (tensor(6, 4), tensor(7, 4));
-    let attention = Op::Attention { out, q, cache, meta, scale: 1.0, window: None };
+    let attention = Op::Attention { out, q, cache, rope_kv: None, meta, scale: 1.0, window: None };
     assert_eq!(edges(&[write, attention]), "0>1(cache)");
 }
 

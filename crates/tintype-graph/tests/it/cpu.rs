@@ -77,7 +77,15 @@ impl Layer {
         };
         let cache = self.cache;
         queue.enqueue(Op::WriteKv { cache, k, v, slots: tokens(self.slots) })?;
-        queue.enqueue(Op::Attention { out, q, cache, meta, scale: 0.5, window: None })?;
+        queue.enqueue(Op::Attention {
+            out,
+            q,
+            cache,
+            rope_kv: None,
+            meta,
+            scale: 0.5,
+            window: None,
+        })?;
         queue.enqueue(Op::Add { out, x: q })
     }
 

@@ -1,7 +1,9 @@
 //! The attention block: norm, q‖k‖v, rotation, cache, attention, output into the residual stream.
 
 use tintype_config::ModelConfig;
-use tintype_ops::{Enqueue, Epilogue, KvCache, Norm, Op, Stream, Tensor, Weight, WeightRole};
+use tintype_ops::{
+    Enqueue, Epilogue, KvCache, Norm, Op, RopeKv, Stream, Tensor, Weight, WeightRole,
+};
 
 use super::Step;
 use crate::ModelError;
@@ -100,10 +102,8 @@ impl Attention {
     ) -> tintype_ops::Result<()> {
         let Step { io, hidden, rope_table: table } = step;
         let Self { head_dim, window, .. } = *self;
-        let q_width = self.attention_out.cols;
         let qkv = self.qkv_out.first_rows(step.num_tokens());
         let attended = self.attention_out.first_rows(step.num_tokens());
-        let q = qkv.columns(0, q_width);
         queue.enqueue(Op::Matmul {
             out: qkv,
             x: hidden,
@@ -112,16 +112,20 @@ impl Attention {
             norm: Some(self.norm),
             epilogue: Epilogue::Store,
         })?;
-        queue.enqueue(Op::RopeKv {
-            qkv,
+        queue.enqueue(Op::Attention {
+            out: attended,
+            q: qkv,
             cache,
-            norms: self.head_norms,
-            positions: io.positions,
-            table,
-            slots: io.slots,
+            rope_kv: Some(RopeKv {
+                norms: self.head_norms,
+                positions: io.positions,
+                table,
+                slots: io.slots,
+            }),
+            meta: io.meta,
+            scale: 1.0 / (head_dim as f32).sqrt(),
+            window,
         })?;
-        let scale = 1.0 / (head_dim as f32).sqrt();
-        queue.enqueue(Op::Attention { out: attended, q, cache, meta: io.meta, scale, window })?;
         queue.enqueue(Op::Matmul {
             out: hidden,
             x: attended,

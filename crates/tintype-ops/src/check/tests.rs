@@ -299,6 +299,41 @@ fn attention() {
     );
 }
 
+/// It asks for what `rope_kv` and attention ask for.
+#[test]
+fn attention_with_rope_kv() {
+    refused(
+        with!(ROPE_ATTENTION, Attention { q = floats(2, 5, 64) }),
+        "attention: q has 32 columns, expected 64",
+    );
+    refused(
+        with!(ROPE_ATTENTION, Attention { q = floats(2, 5, 32) }),
+        "attention: q has 4 heads, expected more than twice the 2 of the cache",
+    );
+    let Op::Attention { rope_kv: Some(first), .. } = ROPE_ATTENTION else { unreachable!() };
+    let slots = ints(5, 4, 1);
+    refused(
+        with!(ROPE_ATTENTION, Attention { rope_kv = Some(RopeKv { slots, ..first }) }),
+        "attention: slots has 4 rows, expected 5",
+    );
+    let slots = ints(2, 5, 1);
+    refused(
+        with!(ROPE_ATTENTION, Attention { rope_kv = Some(RopeKv { slots, ..first }) }),
+        "attention: slots shares a buffer with the output q",
+    );
+}
+
+#[test]
+fn a_fused_op_stands_for_ops_that_pass() {
+    let names = |op: &Op| op.sequence().iter().map(Op::name).collect::<Vec<_>>();
+    assert_eq!(names(&ROPE_ATTENTION), ["rope_kv", "attention"]);
+    assert_eq!(names(&ATTENTION), ["attention"]);
+    for part in ROPE_ATTENTION.sequence() {
+        check(&part).unwrap();
+        assert!(part.sequence().iter().all(|part| check(part).is_ok()));
+    }
+}
+
 #[test]
 fn attention_meta() {
     refused(

@@ -26,6 +26,10 @@ mixed scale=0.125 window=64
 attention out=f32[2x64]@b1 q=f32[2x64]@b2 cache=kv f16[10x2x16x8]@b20,b21 \
 meta.cu_seqlens=i32[3x1]@b30 meta.context_lens=i32[2x1]@b31 meta.block_tables=i32[2x4]@b32 \
 decode scale=0.125
+attention out=f32[5x64]@b1 q=f32[5x96]@b2 cache=kv f16[10x2x16x8]@b20,b21 \
+norms.q.weight=f32[1x8]@b9 norms.k.weight=f32[1x8]@b9 positions=i32[5x1]@b3 table=f32[100x6]@b4 \
+slots=i32[5x1]@b5 meta.cu_seqlens=i32[3x1]@b30 meta.context_lens=i32[2x1]@b31 \
+meta.block_tables=i32[2x4]@b32 eps=1e-5 eps=1e-5 mixed scale=0.125 window=64
 silu_mul out=f32[3x8]@b1 gate_up=f32[3x16]@b2
 add out=f32[3x8]@b1 x=f32[3x8]@b2
 gather out=f32[2x8]@b1 x=f32[3x8]@b2 rows=i32[2x1]@b3
@@ -75,6 +79,7 @@ fn outputs_are_written_or_updated_and_all_else_is_read() {
         (ROPE, "", "x"),
         (WRITE_KV, "", "cache"),
         (ATTENTION, "out", ""),
+        (ROPE_ATTENTION, "out", "cache"),
         (SILU_MUL, "out", ""),
         (ADD, "", "out"),
         (GATHER, "out", ""),
@@ -86,6 +91,12 @@ fn outputs_are_written_or_updated_and_all_else_is_read() {
         assert_eq!(accessed(op, Access::Write).join(" "), write, "{op}");
         assert_eq!(accessed(op, Access::Update).join(" "), update, "{op}");
     }
+}
+
+#[test]
+fn what_is_consumed_is_read_and_lost() {
+    assert_eq!(accessed(ROPE_ATTENTION, Access::Consume), ["q"]);
+    assert!(accessed(ATTENTION, Access::Consume).is_empty());
 }
 
 #[test]

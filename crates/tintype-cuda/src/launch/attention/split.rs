@@ -1,6 +1,6 @@
 //! Spreading the keys of each query over warps, blocks and clusters.
 
-use tintype_kernels::params::AttentionParams;
+use tintype_kernels::params::{AttentionParams, RopeAttentionParams, RopeKvParams};
 use tintype_ops::Result;
 
 use super::super::{Chip, Launch, Placement};
@@ -96,11 +96,17 @@ impl<'a> Split<'a> {
         Ok(Self { heads, params, pairs, blocks, cluster, warps })
     }
 
-    /// Appends the launches.
-    pub(super) fn plan(&self, launches: &mut Vec<Launch>) {
+    /// Appends the launches, of a fused kernel if there is `rope`.
+    pub(super) fn plan(&self, rope: Option<RopeKvParams>, launches: &mut Vec<Launch>) {
         let Self { heads, params, .. } = self;
-        let block = [self.warps * WARP_SIZE, 1, 1];
-        let mut launch = Launch::new(heads.kernel, [self.blocks, 1, 1], block, params);
+        let (grid, block) = ([self.blocks, 1, 1], [self.warps * WARP_SIZE, 1, 1]);
+        let mut launch = match rope {
+            Some(rope) => {
+                let params = RopeAttentionParams { attention: *params, rope };
+                Launch::new(heads.kernel, grid, block, &params)
+            }
+            None => Launch::new(heads.kernel, grid, block, params),
+        };
         launch.cluster = self.cluster;
         launch.shared_bytes = self.shared_bytes();
         launches.push(launch);

@@ -1,6 +1,7 @@
 //! Launches of attention.
 
-use tintype_ops::{AttentionMeta, Buffer, DType, KvCache, Tensor, Weight};
+use tintype_kernels::params::RopeAttentionParams;
+use tintype_ops::{AttentionMeta, Buffer, DType, KvCache, Norm, RopeKv, Tensor, Weight};
 
 use super::super::{Layout, Placed, Workspace};
 use super::*;
@@ -108,16 +109,29 @@ impl Case {
         };
         let out = tensor(2, self.num_tokens, q.cols, self.dtype);
         let q = Tensor { offset: self.offset, ..q };
-        Op::Attention { out, q, cache, meta, scale: self.scale, window: None }
+        Op::Attention { out, q, cache, rope_kv: None, meta, scale: self.scale, window: None }
     }
 
     fn plan(self) -> Vec<Launch> {
-        let fake = Fake { chip: self.chip, workspace_bytes: self.workspace_bytes };
-        let op = self.op();
-        tintype_ops::check::check(&op).unwrap();
-        let mut launches = Vec::new();
-        plan(&op, &fake, &mut launches).unwrap();
-        launches
+        plan_of(self, &self.op())
+    }
+
+    /// The same from q, k and v as a projection leaves them.
+    fn fused(self, rotary: u32, norm_dtype: Option<DType>) -> Vec<Launch> {
+        let tensor =
+            |buffer, rows, cols, dtype| Tensor::new(Buffer::from_index(buffer), rows, cols, dtype);
+        let mut op = self.op();
+        let Op::Attention { ref mut q, ref mut rope_kv, .. } = op else { unreachable!() };
+        let cols = (self.num_heads + 2 * self.num_kv_heads) * self.head_dim;
+        *q = tensor(1, self.num_tokens, cols, self.dtype);
+        let norm = |dtype| Norm { weight: tensor(11, 1, self.head_dim, dtype), eps: 0.5 };
+        *rope_kv = Some(RopeKv {
+            norms: norm_dtype.map(|dtype| [norm(dtype), norm(dtype)]),
+            positions: tensor(8, self.num_tokens, 1, DType::I32),
+            table: tensor(9, 100, rotary, DType::F32),
+            slots: tensor(10, self.num_tokens, 1, DType::I32),
+        });
+        plan_of(self, &op)
     }
 
     /// Kernels, blocks, cluster and threads.
@@ -130,6 +144,14 @@ impl Case {
         };
         self.plan().iter().map(shape).collect()
     }
+}
+
+fn plan_of(case: Case, op: &Op) -> Vec<Launch> {
+    tintype_ops::check::check(op).unwrap();
+    let fake = Fake { chip: case.chip, workspace_bytes: case.workspace_bytes };
+    let mut launches = Vec::new();
+    plan(op, &fake, &mut launches).unwrap();
+    launches
 }
 
 fn params(launch: &Launch) -> AttentionParams {
@@ -262,14 +284,52 @@ fn parameters_follow_the_op() {
 
 #[test]
 fn caches_that_kernels_cannot_index_are_refused() {
-    let Op::Attention { out, q, mut cache, meta, scale, window } =
-        Case { num_heads: 8, head_dim: 8, ..DECODE }.op()
-    else {
-        unreachable!()
-    };
+    let mut op = Case { num_heads: 8, head_dim: 8, ..DECODE }.op();
+    let Op::Attention { ref mut cache, .. } = op else { unreachable!() };
     cache.num_blocks = 1 << 26;
-    let op = Op::Attention { out, q, cache, meta, scale, window };
     let fake = Fake { chip: HOPPER, workspace_bytes: 16 << 20 };
     let error = plan(&op, &fake, &mut Vec::new()).unwrap_err().to_string();
     assert!(error.contains("at most 4294967295"), "{error}");
+}
+
+#[test]
+fn decode_batches_rotate_and_attend_in_one_launch() {
+    for (case, kernel) in [
+        (Case::batch(3), "attention_rope_128_bf16"),
+        (Case { head_dim: 64, ..Case::batch(3) }, "attention_rope_64_bf16"),
+    ] {
+        for norm_dtype in [None, Some(DType::Bf16)] {
+            let [launch] = case.fused(case.head_dim, norm_dtype).try_into().unwrap();
+            let [alone] = case.plan().try_into().unwrap();
+            assert_eq!((launch.kernel, launch.programmatic), (kernel, true));
+            assert_eq!((launch.grid, launch.block), (alone.grid, alone.block));
+            assert_eq!((launch.cluster, launch.shared_bytes), (alone.cluster, alone.shared_bytes));
+            let RopeAttentionParams { attention, rope } =
+                bytemuck::pod_read_unaligned(&launch.params);
+            assert_eq!((attention.q, attention.cache.group), (rope.qkv, 4));
+            assert_eq!((rope.num_heads, rope.num_kv_heads, rope.max_positions), (32, 8, 100));
+            assert_eq!(rope.k_norm.address != 0, norm_dtype.is_some());
+        }
+    }
+    let case = Case { chip: AMPERE, dtype: DType::F16, cache_dtype: DType::F16, ..DECODE };
+    let kernels = case.fused(128, None).iter().map(|launch| launch.kernel).collect::<Vec<_>>();
+    assert_eq!(kernels, ["attention_rope_128_f16", "attention_combine"]);
+}
+
+#[test]
+fn whatever_the_fused_kernel_does_not_take_is_done_in_turn() {
+    let f32 = Case { dtype: DType::F32, cache_dtype: DType::F32, ..DECODE };
+    for (case, rotary, norm_dtype, attention) in [
+        (DECODE, 64, None, "attention_decode_128_bf16"),
+        (DECODE, 128, Some(DType::F32), "attention_decode_128_bf16"),
+        (Case { head_dim: 80, ..DECODE }, 80, None, "attention_decode_128_bf16"),
+        (Case { decode: false, ..DECODE }, 128, None, "attention_decode_128_bf16"),
+        (f32, 128, None, "attention_any"),
+    ] {
+        let launches = case.fused(rotary, norm_dtype);
+        let kernels: Vec<_> = launches.iter().map(|launch| launch.kernel).collect();
+        assert_eq!(kernels[..2], ["rope_kv", attention]);
+        assert_eq!(params(&launches[1]).q.stride, 48 * case.head_dim);
+        assert!(launches.iter().all(|launch| launch.programmatic));
+    }
 }
