@@ -101,12 +101,12 @@ pub struct LatencyReport {
     pub weight_bytes: u64,
     /// Until every prompt has its first token; one value per run.
     pub prefill_ms: Spread,
-    /// Each step after that.
-    pub decode_ms_per_step: Spread,
+    /// Each step after that; `None` where `output_len` is 1, so that there is none.
+    pub decode_ms_per_step: Option<Spread>,
     /// Whole runs, without the passes of the probe.
     pub latency_ms: SpreadWithTail,
     /// `weight_bytes` over the median decode step, in 10⁹ bytes per second.
-    pub read_gb_per_s: f64,
+    pub read_gb_per_s: Option<f64>,
     /// Median rate at which the same workers sum a buffer of 2 GiB, in passes between the steps.
     pub probe_gb_per_s: f64,
 }
@@ -220,7 +220,7 @@ fn report<S: Stream>(
 ) -> LatencyReport {
     let device = engine.device_info();
     let weight_bytes = engine.model().weight_bytes();
-    let decode = spread(&samples.decode);
+    let decode = (!samples.decode.is_empty()).then(|| spread(&samples.decode));
     let latency = sorted_ms(&samples.latency);
     LatencyReport {
         model: engine.model_name().to_owned(),
@@ -239,7 +239,7 @@ fn report<S: Stream>(
             spread: spread(&samples.latency),
             p90: percentile(&latency, 90),
         },
-        read_gb_per_s: gb_per_s(weight_bytes, decode.median),
+        read_gb_per_s: decode.map(|decode| gb_per_s(weight_bytes, decode.median)),
         probe_gb_per_s: gb_per_s(PROBE_BYTES, spread(&samples.probe).median),
     }
 }

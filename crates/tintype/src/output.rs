@@ -39,6 +39,12 @@ pub(crate) fn bytes(count: u64) -> String {
 
 /// A number with its thousands apart.
 pub(crate) fn thousands(count: u64) -> String {
+/// How many of what: `1 token`, `2 tokens`, `1 000 tokens`.
+pub(crate) fn plural(count: u64, what: &str) -> String {
+    let ending = if count == 1 { "" } else { "s" };
+    format!("{} {what}{ending}", thousands(count))
+}
+
     let digits = count.to_string();
     let mut text = String::new();
     for (index, digit) in digits.char_indices() {
@@ -65,6 +71,12 @@ mod tests {
 
     #[test]
     fn thousands_stand_apart() {
+    #[test]
+    fn one_of_something_is_singular() {
+        assert_eq!(plural(1, "batch size"), "1 batch size");
+        assert_eq!([plural(0, "run"), plural(1200, "run")], ["0 runs", "1 200 runs"]);
+    }
+
         let table = [(7, "7"), (1000, "1 000"), (123_456, "123 456"), (1_234_567, "1 234 567")];
         for (count, text) in table {
             assert_eq!(thousands(count), text);

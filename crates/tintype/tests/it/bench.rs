@@ -49,6 +49,17 @@ fn latency_reports_times_and_rates() {
 }
 
 #[test]
+fn what_was_not_measured_is_left_out() {
+    let args = ["bench", "latency", "--input-len", "4", "--output-len", "1", "--num-iters", "1"];
+    let report = tintype(&[&args[..], &["--json"]].concat()).ok().json();
+    assert!(report["decode_ms_per_step"].is_null() && report["read_gb_per_s"].is_null());
+    assert!(report["latency_ms"]["median"].as_f64() > Some(0.0), "{report}");
+    let text = tintype(&args).ok().stdout;
+    assert!(text.contains("latency ") && !text.contains("decode"), "{text}");
+    assert!(text.contains("8 prompts of 4 tokens, 1 token each, 1 run\n"), "{text}");
+}
+
+#[test]
 fn a_batch_that_the_engine_cannot_run_is_refused() {
     tintype(&["bench", "latency", "--input-len", "300", "--num-iters", "1"]).fails(2, &["256"]);
     tintype(&["bench", "latency", "--batch-size", "0"]).fails(2, &["--batch-size"]);

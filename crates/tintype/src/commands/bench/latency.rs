@@ -4,14 +4,14 @@ use anyhow::Result;
 use tintype_graph::CapturePolicy;
 use tintype_model::ModelFiles;
 use tintype_ops::{ReadProbe, Stream};
-use tintype_runner::bench::{LatencyOptions, LatencyReport, latency};
+use tintype_runner::bench::{LatencyOptions, LatencyReport, Spread, latency};
 
 use crate::args::{EngineArgs, LatencyArgs};
 use crate::commands::dtypes::Dtypes;
 use crate::commands::start::start;
 use crate::console::Console;
 use crate::device::{Job, with_stream};
-use crate::output::{bytes, print, print_json};
+use crate::output::{bytes, plural, print, print_json};
 use crate::progress::Unit;
 
 pub(super) fn run(args: LatencyArgs, console: &Console) -> Result<()> {
@@ -50,37 +50,42 @@ impl Job for Latency<'_> {
 }
 
 fn text(report: &LatencyReport) -> String {
-    let LatencyReport { batch_size, input_len, output_len, num_iters, .. } = report;
-    let (prefill, decode) = (report.prefill_ms, report.decode_ms_per_step);
+    let count = |count: usize, what| plural(count as u64, what);
     let (latency, p90) = (report.latency_ms.spread, report.latency_ms.p90);
-    let steps_per_s = if decode.median > 0.0 { 1e3 / decode.median } else { 0.0 };
+    let decode = report.decode_ms_per_step.map(|decode| {
+        let tokens_per_s = report.batch_size as f64 * 1e3 / decode.median;
+        format!("decode     {}: {tokens_per_s:.1} tokens/s\n", spread(decode, "ms a step"))
+    });
+    let weights = report.read_gb_per_s.map(|rate| {
+        let size = bytes(report.weight_bytes);
+        format!("weights    {size} a decode step, read at {rate:.1} GB/s\n")
+    });
     format!(
         "model      {} in {}\n\
          device     {}\n\
          graphs     {}\n\
-         batch      {batch_size} prompts of {input_len} tokens, {output_len} tokens each, \
-         {num_iters} runs\n\
-         prefill    {:.2} ms median, {:.2} to {:.2}\n\
-         decode     {:.2} ms a step median, {:.2} to {:.2}: {:.1} tokens/s\n\
-         latency    {:.2} ms median, {:.2} to {:.2}, 90 % within {p90:.2}\n\
-         weights    {} a decode step, read at {:.1} GB/s\n\
+         batch      {} of {}, {} each, {}\n\
+         prefill    {}\n\
+         {}\
+         latency    {}, 90 % within {p90:.2}\n\
+         {}\
          memory     {:.1} GB/s when the same threads sum 2 GiB\n",
         report.model,
         report.dtype,
         report.device,
         report.mode,
-        prefill.median,
-        prefill.min,
-        prefill.max,
-        decode.median,
-        decode.min,
-        decode.max,
-        steps_per_s * *batch_size as f64,
-        latency.median,
-        latency.min,
-        latency.max,
-        bytes(report.weight_bytes),
-        report.read_gb_per_s,
+        count(report.batch_size, "prompt"),
+        count(report.input_len, "token"),
+        count(report.output_len, "token"),
+        count(report.num_iters, "run"),
+        spread(report.prefill_ms, "ms"),
+        decode.unwrap_or_default(),
+        spread(latency, "ms"),
+        weights.unwrap_or_default(),
         report.probe_gb_per_s,
     )
+}
+
+fn spread(Spread { median, min, max }: Spread, unit: &str) -> String {
+    format!("{median:.2} {unit} median, {min:.2} to {max:.2}")
 }
