@@ -23,11 +23,14 @@ use crate::device::{Job, with_stream};
 use crate::interrupt::{Interrupt, Interrupted};
 
 pub(super) fn run(args: GenerateArgs, console: &Console) -> Result<()> {
-    let prompts = Prompts::read(&args.prompts, args.chat)?;
     let files = args.engine.model.model.open()?;
     let params = args.sampling.params(&files.generation);
+    let prompts = Prompts::read(&args.prompts, args.chat, &files)?;
     note_what_has_no_effect(&args.sampling, &params, console);
-    let job = Generate { args: &args, prompts, files, params, console };
+    let limits = args.engine.request_limits(&files)?;
+    limits.check_params(&params)?;
+    prompts.check(&limits)?;
+    let job = Generate { args: &args, prompts, files: &files, params, console };
     with_stream(args.engine.device, console, job)
 }
 
@@ -49,8 +52,8 @@ fn note_what_has_no_effect(args: &SamplingArgs, params: &SamplingParams, console
 
 struct Generate<'a> {
     args: &'a GenerateArgs,
-    prompts: Prompts,
-    files: ModelFiles,
+    prompts: Prompts<'a>,
+    files: &'a ModelFiles,
     params: SamplingParams,
     console: &'a Console,
 }
@@ -83,10 +86,10 @@ impl Generate<'_> {
     /// Reads the tokenizer and encodes the prompts while the weights load.
     fn start<S: Stream>(&self, stream: S) -> Result<(Engine<S>, EncodedPrompts)> {
         let (engine, prompts) = thread::scope(|scope| {
-            let prompts = scope.spawn(|| self.prompts.encode(&self.files));
+            let prompts = scope.spawn(|| self.prompts.encode());
             let engine = start(
                 stream,
-                &self.files,
+                self.files,
                 &self.args.engine,
                 CapturePolicy::Background,
                 self.console,

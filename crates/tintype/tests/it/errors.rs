@@ -63,6 +63,29 @@ fn sampling_that_means_nothing_is_a_bad_argument() {
 }
 
 #[test]
+fn what_the_files_and_flags_can_say_is_said_before_the_model_is_loaded() {
+    let no_tokenizer = fixture_without("tokenizer.json", "early-without-tokenizer");
+    let long = ["1"; 300].join(",");
+    for (flags, part) in [
+        (&["-p", "1+1=", "--temperature", "nan"][..], "temperature = NaN"),
+        (&["-p", "1+1=", "--top-p", "2"], "top_p = 2"),
+        (&["-p", "1+1=", "--stop", ""], "stop = \"\""),
+        (&["-p", "1+1=", "--chat"], "no chat template"),
+        (&["-p", "1+1=", "--max-model-len", "0"], "max_model_len"),
+        (&["-p", "1+1=", "--max-model-len", "257"], "256 positions"),
+        (&["--prompt-ids", "1,99"], "prompt 0: token id 99"),
+        (&["--prompt-ids", "1", "--prompt-ids", &long], "prompt 1: the prompt has 300 tokens"),
+        (&["-p", "x", "--model", &no_tokenizer], "no tokenizer.json"),
+        (&["--prompt-ids", "1", "--stop", "x", "--model", &no_tokenizer], "need a tokenizer"),
+    ] {
+        let run = tintype(&[&["generate"], flags].concat());
+        run.fails(2, &[part]);
+        let is_first = run.stderr.starts_with("error: ") && !run.stderr.contains("device:");
+        assert!(is_first, "a device was opened: {}", run.stderr);
+    }
+}
+
+#[test]
 fn prompts_must_come_from_somewhere() {
     tintype(&["generate"]).fails(2, &["--prompt"]);
     tintype(&["generate", "-p", "a", "--prompt-ids", "1"]).fails(2, &["cannot be used with"]);

@@ -9,7 +9,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use anyhow::{Context, Result};
 use tintype_model::ModelFiles;
 use tintype_ops::SharedBytes;
-use tintype_runner::{Chat, ChatMessage, ChatTemplate, Date, Tokenizer};
+use tintype_runner::{Chat, ChatMessage, ChatTemplate, Date, RequestLimits, Tokenizer};
 
 use crate::args::PromptArgs;
 use crate::exit::UsageError;
@@ -17,12 +17,12 @@ use crate::exit::UsageError;
 /// Characters of a prompt that its header shows.
 const HEADER_CHARS: usize = 70;
 
-/// The prompts as they were written.
-pub(super) enum Prompts {
-    /// To be tokenized; as messages of a user, if it is a chat.
-    Texts { texts: Vec<String>, chat: bool },
-    /// Taken as they are.
-    Ids(Vec<Vec<u32>>),
+/// The prompts as they were written, for a model that can take them.
+pub(super) enum Prompts<'a> {
+    /// To be tokenized; as messages of a user, where there is a template.
+    Texts { texts: Vec<String>, template: Option<ChatTemplate>, tokenizer_json: &'a [u8] },
+    /// Taken as they are; a tokenizer is for the output.
+    Ids { ids: Vec<Vec<u32>>, tokenizer_json: Option<&'a [u8]> },
 }
 
 /// The prompts as the engine takes them.
@@ -32,49 +32,62 @@ pub(super) struct EncodedPrompts {
     pub(super) tokenizer: Option<Arc<Tokenizer>>,
 }
 
-impl Prompts {
+impl<'a> Prompts<'a> {
     /// Takes the prompts from the one place that was given.
-    pub(super) fn read(args: &PromptArgs, chat: bool) -> Result<Self> {
+    pub(super) fn read(args: &PromptArgs, chat: bool, files: &'a ModelFiles) -> Result<Self> {
+        let tokenizer_json = files.tokenizer_json.as_ref().map(SharedBytes::as_slice);
         if !args.prompt_ids.is_empty() {
-            return Ok(Self::Ids(args.prompt_ids.iter().map(|ids| ids.0.clone()).collect()));
+            let ids = args.prompt_ids.iter().map(|ids| ids.0.clone()).collect();
+            return Ok(Self::Ids { ids, tokenizer_json });
         }
         let texts = match &args.prompt_file {
             Some(path) => read_lines(path)?,
             None => args.prompt.clone(),
         };
-        Ok(Self::Texts { texts, chat })
+        let tokenizer_json = tokenizer_json.ok_or_else(|| {
+            let name = &files.name;
+            UsageError(format!(
+                "{name} has no tokenizer.json, so it cannot take text; use --prompt-ids"
+            ))
+        })?;
+        let template = if chat { Some(chat_template(files)?) } else { None };
+        Ok(Self::Texts { texts, template, tokenizer_json })
+    }
+
+    /// Refuses what can be seen to be impossible before the model is loaded. Texts are not: their
+    /// tokens are counted while it loads.
+    pub(super) fn check(&self, limits: &RequestLimits) -> Result<()> {
+        let Self::Ids { ids, .. } = self else { return Ok(()) };
+        for (index, ids) in ids.iter().enumerate() {
+            limits.check_prompt(ids).with_context(|| format!("prompt {index}"))?;
+        }
+        Ok(())
     }
 
     /// Turns texts into ids with the model's tokenizer and, for a chat, its template.
-    pub(super) fn encode(&self, files: &ModelFiles) -> Result<EncodedPrompts> {
-        let tokenizer = match &files.tokenizer_json {
-            Some(json) => Some(Arc::new(Tokenizer::from_json(json.as_slice())?)),
-            None => None,
-        };
-        let ids = match (self, &tokenizer) {
-            (Self::Ids(ids), _) => ids.clone(),
-            (Self::Texts { texts, chat: false }, Some(tokenizer)) => {
-                texts.iter().map(|text| tokenizer.encode(text)).collect::<Result<_, _>>()?
+    pub(super) fn encode(&self) -> Result<EncodedPrompts> {
+        match self {
+            Self::Ids { ids, tokenizer_json } => {
+                let tokenizer = tokenizer_json.map(Tokenizer::from_json).transpose()?;
+                Ok(EncodedPrompts { ids: ids.clone(), tokenizer: tokenizer.map(Arc::new) })
             }
-            (Self::Texts { texts, chat: true }, Some(tokenizer)) => {
-                encode_chats(texts, tokenizer, files)?
+            Self::Texts { texts, template, tokenizer_json } => {
+                let tokenizer = Tokenizer::from_json(tokenizer_json)?;
+                let encode = |text: &String| match template {
+                    Some(template) => encode_chat(text, template, &tokenizer),
+                    None => Ok(tokenizer.encode(text)?),
+                };
+                let ids = texts.iter().map(encode).collect::<Result<_>>()?;
+                Ok(EncodedPrompts { ids, tokenizer: Some(Arc::new(tokenizer)) })
             }
-            (Self::Texts { .. }, None) => {
-                return Err(UsageError(format!(
-                    "{} has no tokenizer.json, so it cannot take text; use --prompt-ids",
-                    files.name
-                ))
-                .into());
-            }
-        };
-        Ok(EncodedPrompts { ids, tokenizer })
+        }
     }
 
     /// A line for each prompt, to tell them apart by.
     pub(super) fn headers(&self) -> Vec<String> {
         match self {
             Self::Texts { texts, .. } => texts.iter().map(|text| header(text)).collect(),
-            Self::Ids(all) => all.iter().map(|ids| header(&join(ids))).collect(),
+            Self::Ids { ids, .. } => ids.iter().map(|ids| header(&join(ids))).collect(),
         }
     }
 }
@@ -98,27 +111,21 @@ fn read_lines(path: &Path) -> Result<Vec<String>> {
     Ok(lines)
 }
 
-fn encode_chats(
-    texts: &[String],
-    tokenizer: &Tokenizer,
-    files: &ModelFiles,
-) -> Result<Vec<Vec<u32>>> {
+fn chat_template(files: &ModelFiles) -> Result<ChatTemplate> {
     let config = files.tokenizer_config.as_ref().map(SharedBytes::as_slice);
     let template = files.chat_template.as_ref().map(SharedBytes::as_slice);
-    let template = ChatTemplate::new(config, template)
-        .with_context(|| format!("--chat with {}", files.name))?;
-    let date = today();
-    let encode = |text: &String| {
-        let messages = [ChatMessage { role: "user".into(), content: text.clone() }];
-        let chat = Chat {
-            messages: &messages,
-            add_generation_prompt: true,
-            date,
-            variables: Default::default(),
-        };
-        Ok(tokenizer.encode_rendered(&template.render(&chat)?)?)
+    ChatTemplate::new(config, template).with_context(|| format!("--chat with {}", files.name))
+}
+
+fn encode_chat(text: &str, template: &ChatTemplate, tokenizer: &Tokenizer) -> Result<Vec<u32>> {
+    let messages = [ChatMessage { role: "user".into(), content: text.into() }];
+    let chat = Chat {
+        messages: &messages,
+        add_generation_prompt: true,
+        date: today(),
+        variables: Default::default(),
     };
-    texts.iter().map(encode).collect()
+    Ok(tokenizer.encode_rendered(&template.render(&chat)?)?)
 }
 
 /// In UTC: the standard library knows no time zones.
@@ -150,6 +157,7 @@ mod tests {
 
     #[test]
     fn ids_head_their_output_as_they_were_written() {
-        assert_eq!(Prompts::Ids(vec![vec![1, 20], vec![3]]).headers(), ["1,20", "3"]);
+        let prompts = Prompts::Ids { ids: vec![vec![1, 20], vec![3]], tokenizer_json: None };
+        assert_eq!(prompts.headers(), ["1,20", "3"]);
     }
 }
