@@ -42,4 +42,4 @@ mod weights;
 mod tests;
 
 pub use graph::{CpuGraph, CpuGraphExec};
-pub use stream::CpuStream;
+pub use stream::{CpuStream, MAX_THREADS};

@@ -17,8 +17,8 @@ use crate::parallel::Workers;
 use crate::scratch::Scratch;
 use crate::simd::Simd;
 
-/// More threads than any machine runs at once only cost time to start.
-const MAX_THREADS: usize = 1024;
+/// Most threads of a [`CpuStream`]: more than any machine runs at once only cost time to start.
+pub const MAX_THREADS: usize = 1024;
 
 /// Bytes that a task of the read probe sums: small enough to share out evenly.
 const PROBE_TASK_BYTES: usize = 1 << 20;
@@ -38,7 +38,7 @@ impl CpuStream {
     /// A stream with `threads` threads; with `None`, as many as the machine runs at once.
     ///
     /// # Errors
-    /// When the system gives no threads, or `threads` is not between 1 and 1024.
+    /// When the system gives no threads, or `threads` is not between 1 and [`MAX_THREADS`].
     pub fn new(threads: Option<usize>) -> Result<Self> {
         let available = || std::thread::available_parallelism().map_or(1, usize::from);
         let num_threads = threads.unwrap_or_else(|| available().min(MAX_THREADS));

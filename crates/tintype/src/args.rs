@@ -2,6 +2,7 @@
 
 mod bench;
 mod compilation;
+mod count;
 mod device;
 mod engine;
 mod generate;
@@ -133,7 +134,7 @@ pub(crate) struct InfoArgs {
   tintype doctor --json")]
 pub(crate) struct DoctorArgs {
     /// How many CPU threads to report on [default: all]
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = count::threads, allow_negative_numbers = true)]
     pub(crate) threads: Option<std::num::NonZeroUsize>,
     /// Print one JSON object
     #[arg(long)]

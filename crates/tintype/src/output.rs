@@ -4,7 +4,7 @@ mod ordered;
 
 use std::io::{self, Write};
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use serde::Serialize;
 
 pub(crate) use ordered::{Layout, Ordered};
@@ -23,9 +23,11 @@ pub(crate) fn print(text: &str) -> Result<()> {
 
 fn write_all(bytes: &[u8]) -> Result<()> {
     let mut stdout = io::stdout().lock();
-    stdout.write_all(bytes)?;
-    Ok(stdout.flush()?)
+    stdout.write_all(bytes).and_then(|()| stdout.flush()).context(WRITING)
 }
+
+/// What was being done when a result could not be printed.
+pub(crate) const WRITING: &str = "cannot write to stdout";
 
 /// A size in the largest decimal unit that leaves at least 1 before the point.
 pub(crate) fn bytes(count: u64) -> String {
@@ -37,14 +39,14 @@ pub(crate) fn bytes(count: u64) -> String {
     }
 }
 
-/// A number with its thousands apart.
-pub(crate) fn thousands(count: u64) -> String {
 /// How many of what: `1 token`, `2 tokens`, `1 000 tokens`.
 pub(crate) fn plural(count: u64, what: &str) -> String {
     let ending = if count == 1 { "" } else { "s" };
     format!("{} {what}{ending}", thousands(count))
 }
 
+/// A number with its thousands apart.
+pub(crate) fn thousands(count: u64) -> String {
     let digits = count.to_string();
     let mut text = String::new();
     for (index, digit) in digits.char_indices() {
@@ -70,13 +72,13 @@ mod tests {
     }
 
     #[test]
-    fn thousands_stand_apart() {
-    #[test]
     fn one_of_something_is_singular() {
         assert_eq!(plural(1, "batch size"), "1 batch size");
         assert_eq!([plural(0, "run"), plural(1200, "run")], ["0 runs", "1 200 runs"]);
     }
 
+    #[test]
+    fn thousands_stand_apart() {
         let table = [(7, "7"), (1000, "1 000"), (123_456, "123 456"), (1_234_567, "1 234 567")];
         for (count, text) in table {
             assert_eq!(thousands(count), text);

@@ -5,6 +5,7 @@ use std::num::NonZeroUsize;
 use clap::{Args, Subcommand};
 
 use super::EngineArgs;
+use super::count::at_least_1;
 
 /// `tintype bench`.
 #[derive(Debug, Args)]
@@ -34,15 +35,19 @@ pub(crate) struct LatencyArgs {
     pub(crate) engine: EngineArgs,
     /// Tokens of each prompt
     #[arg(long, value_name = "N", default_value = "32", help_heading = "Batch")]
+    #[arg(value_parser = at_least_1, allow_negative_numbers = true)]
     pub(crate) input_len: NonZeroUsize,
     /// Tokens generated for each prompt
     #[arg(long, value_name = "N", default_value = "128", help_heading = "Batch")]
+    #[arg(value_parser = at_least_1, allow_negative_numbers = true)]
     pub(crate) output_len: NonZeroUsize,
     /// Prompts
     #[arg(long, value_name = "N", default_value = "8", help_heading = "Batch")]
+    #[arg(value_parser = at_least_1, allow_negative_numbers = true)]
     pub(crate) batch_size: NonZeroUsize,
     /// Timed runs of the batch, after one that is not timed
     #[arg(long, value_name = "N", default_value = "5", help_heading = "Batch")]
+    #[arg(value_parser = at_least_1, allow_negative_numbers = true)]
     pub(crate) num_iters: NonZeroUsize,
     /// Seed of the random prompts
     #[arg(long, value_name = "N", default_value = "0", help_heading = "Batch")]
@@ -61,6 +66,7 @@ pub(crate) struct StartArgs {
     pub(crate) engine: EngineArgs,
     /// Tokens of the prompt
     #[arg(long, value_name = "N", default_value = "32")]
+    #[arg(value_parser = at_least_1, allow_negative_numbers = true)]
     pub(crate) input_len: NonZeroUsize,
     /// Print one JSON object
     #[arg(long)]

@@ -6,6 +6,8 @@ use std::str::FromStr;
 
 use clap::Args;
 
+use super::count::threads;
+
 /// Where ops run.
 #[derive(Debug, Clone, Copy, Args)]
 pub(crate) struct DeviceArgs {
@@ -14,6 +16,7 @@ pub(crate) struct DeviceArgs {
     pub(crate) device: DeviceChoice,
     /// CPU threads [default: all]
     #[arg(long, value_name = "N", help_heading = "Device")]
+    #[arg(value_parser = threads, allow_negative_numbers = true)]
     pub(crate) threads: Option<NonZeroUsize>,
 }
 

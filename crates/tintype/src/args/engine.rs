@@ -9,6 +9,7 @@ use tintype_model::ModelFiles;
 use tintype_runner::{EngineError, EngineOptions, RequestLimits};
 
 use super::compilation::CompilationArgs;
+use super::count::at_least_1;
 use super::{DeviceArgs, ModelArgs};
 
 /// Model, device, limits and graphs.
@@ -29,19 +30,19 @@ pub(crate) struct EngineArgs {
 #[command(next_help_heading = "Limits")]
 pub(crate) struct LimitArgs {
     /// Most sequences in one step [default: 256]
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", allow_negative_numbers = true)]
     max_num_seqs: Option<usize>,
     /// Most tokens in one step [default: 2048]
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", allow_negative_numbers = true)]
     max_num_batched_tokens: Option<usize>,
     /// Most tokens of one sequence, prompt included [default: the model's]
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", allow_negative_numbers = true)]
     max_model_len: Option<usize>,
     /// Tokens in one block of the KV cache [default: 16]
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", allow_negative_numbers = true)]
     block_size: Option<usize>,
     /// Blocks of the KV cache [default: what the limits need, as far as memory goes]
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = at_least_1, allow_negative_numbers = true)]
     num_kv_blocks: Option<NonZeroUsize>,
 }
 
@@ -72,9 +73,9 @@ impl EngineArgs {
             ..EngineOptions::default()
         }
     }
-}
 
     /// What requests must keep to, as far as it is known before the model is loaded.
     pub(crate) fn request_limits(&self, files: &ModelFiles) -> Result<RequestLimits, EngineError> {
         RequestLimits::new(files, &self.config(), self.limits.num_kv_blocks.map(usize::from))
     }
+}

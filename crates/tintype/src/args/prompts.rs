@@ -13,7 +13,7 @@ pub(crate) struct PromptArgs {
     #[arg(short, long, value_name = "TEXT", allow_hyphen_values = true, help_heading = "Prompts")]
     pub(crate) prompt: Vec<String>,
     /// Token ids to continue, taken as they are; repeat it for a batch
-    #[arg(long, value_name = "1,2,3", help_heading = "Prompts")]
+    #[arg(long, value_name = "1,2,3", allow_hyphen_values = true, help_heading = "Prompts")]
     pub(crate) prompt_ids: Vec<TokenIds>,
     /// File with one prompt a line, `-` for stdin; empty lines are skipped
     #[arg(long, value_name = "FILE", help_heading = "Prompts")]

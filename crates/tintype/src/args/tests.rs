@@ -117,6 +117,48 @@ fn prompts_come_from_exactly_one_place() {
 }
 
 #[test]
+fn counts_below_1_are_refused_with_the_range() {
+    let generate = ["generate", "-p", "x"];
+    let latency = ["bench", "latency"];
+    for (command, flag) in [
+        (&generate[..], "-n"),
+        (&generate, "--num-kv-blocks"),
+        (&latency, "--input-len"),
+        (&latency, "--output-len"),
+        (&latency, "--batch-size"),
+        (&latency, "--num-iters"),
+    ] {
+        for count in ["0", "-1", "x"] {
+            let message = error(&[command, &[flag, count]].concat());
+            assert!(message.contains("expected a whole number, at least 1"), "{message}");
+        }
+        let message = error(&[command, &[flag, "99999999999999999999"]].concat());
+        assert!(message.contains("expected at most 18446744073709551615"), "{message}");
+    }
+    for threads in ["0", "-1", "1025", "99999999999999999999"] {
+        for command in ["doctor", "config"] {
+            let message = error(&[command, "--threads", threads]);
+            assert!(message.contains("expected 1 to 1024"), "{message}");
+        }
+    }
+}
+
+#[test]
+fn what_is_negative_is_a_value_and_no_flag() {
+    for flag in ["--top-k", "--seed", "--stop-token-id", "--max-num-seqs", "--prompt-ids"] {
+        let message = error(&["generate", "-p", "x", flag, "-2"]);
+        assert!(message.contains("invalid value '-2'"), "{message}");
+    }
+}
+
+#[test]
+fn top_k_is_a_count_or_all() {
+    let top_k = |text| generate(&["-p", "x", "--top-k", text]).sampling.top_k;
+    assert_eq!([top_k("-1"), top_k("0"), top_k("40")], [Some(0), Some(0), Some(40)]);
+    assert!(error(&["generate", "-p", "x", "--top-k", "-2"]).contains("0 or -1 for all"));
+}
+
+#[test]
 fn a_prompt_may_be_empty_here_and_is_judged_by_the_model() {
     assert_eq!(generate(&["-p", ""]).prompts.prompt, [""]);
 }

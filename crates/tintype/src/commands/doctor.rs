@@ -1,8 +1,8 @@
 //! `tintype doctor`: which devices there are, and why not the others.
 
 use anyhow::Result;
-use serde::Serialize;
-use tintype_ops::{ReadProbe, Stream};
+use serde::{Serialize, Serializer};
+use tintype_ops::{GraphSupport, ReadProbe, Stream};
 
 use crate::args::{DeviceArgs, DoctorArgs};
 use crate::console::Console;
@@ -38,7 +38,13 @@ struct Found {
     free_bytes: u64,
     total_bytes: u64,
     can_capture: bool,
-    graph_support: String,
+    #[serde(serialize_with = "name")]
+    graph_support: GraphSupport,
+}
+
+/// The field's own word for it, as `tintype config` and vLLM have it.
+fn name<S: Serializer>(support: &GraphSupport, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_str(&format_args!("{support:?}"))
 }
 
 pub(super) fn run(args: DoctorArgs, console: &Console) -> Result<()> {
@@ -85,7 +91,7 @@ impl Job for Examine {
             free_bytes: memory.free_bytes,
             total_bytes: memory.total_bytes,
             can_capture: info.can_capture,
-            graph_support: format!("{:?}", info.graph_support),
+            graph_support: info.graph_support,
         })
     }
 }
@@ -103,10 +109,20 @@ fn text(report: &Report) -> String {
     text
 }
 
+/// Which batches have attention inside their graph.
+fn attention(support: GraphSupport) -> &'static str {
+    match support {
+        GraphSupport::Never => "attention outside of them",
+        GraphSupport::UniformSingleTokenDecode => "attention inside where every sequence decodes",
+        GraphSupport::UniformBatch => "attention inside where all sequences compute as many tokens",
+        GraphSupport::Always => "attention inside for every batch",
+    }
+}
+
 fn found_text(device: &str, found: &Found) -> String {
     let Found { name, num_workers, free_bytes, total_bytes, .. } = found;
     let graphs = match found.can_capture {
-        true => format!("captured; attention inside: {}", found.graph_support),
+        true => format!("captured, {}", attention(found.graph_support)),
         false => "not supported".into(),
     };
     let (free, total) = (bytes(*free_bytes), bytes(*total_bytes));

@@ -21,6 +21,7 @@ use crate::args::{GenerateArgs, SamplingArgs};
 use crate::console::Console;
 use crate::device::{Job, with_stream};
 use crate::interrupt::{Interrupt, Interrupted};
+use crate::output::WRITING;
 
 pub(super) fn run(args: GenerateArgs, console: &Console) -> Result<()> {
     let files = args.engine.model.model.open()?;
@@ -70,7 +71,8 @@ impl Job for Generate<'_> {
         let num_notes = run.engine.capture_report().notes.len();
         let outcome = run.steps(&interrupt);
         // What an error or Ctrl-C cut short is printed all the same.
-        run.printer.end()?;
+        run.printer.end().context(WRITING)?;
+        run.note_what_was_cut(self.args.sampling.max_tokens.get(), self.console);
         // Those of the start were shown then.
         for note in run.engine.capture_report().notes.iter().skip(num_notes) {
             self.console.line(format_args!("note: {note}"));

@@ -29,6 +29,16 @@ fn overrides_are_noted_on_stderr() {
     assert!(run.stderr.contains("note: cudagraph_capture_sizes"), "{}", run.stderr);
 }
 
+#[cfg(target_os = "linux")]
+#[test]
+fn a_stdout_that_takes_nothing_is_named() {
+    for args in [&["config"][..], &["generate", "-p", "1+1="]] {
+        let full = std::fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
+        let run = Run::from(command(args).stdout(full).output().unwrap());
+        run.fails(1, &["error: cannot write to stdout: No space left"]);
+    }
+}
+
 #[test]
 fn quiet_does_not_hide_errors() {
     let run = tintype(&["generate", "-p", "1+1=", "--device", "cuda:0", "-q"]);
