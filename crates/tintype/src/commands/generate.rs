@@ -25,12 +25,12 @@ use crate::output::WRITING;
 
 pub(super) fn run(args: GenerateArgs, console: &Console) -> Result<()> {
     let files = args.engine.model.model.open()?;
-    let params = args.sampling.params(&files.generation);
     let prompts = Prompts::read(&args.prompts, args.chat, &files)?;
     note_what_has_no_effect(&args.sampling, &params, console);
     let limits = args.engine.request_limits(&files)?;
     limits.check_params(&params)?;
     prompts.check(&limits)?;
+    note_what_has_no_effect(&args.sampling, &params, console);
     let job = Generate { args: &args, prompts, files: &files, params, console };
     with_stream(args.engine.device, console, job)
 }

@@ -139,6 +139,21 @@ fn max_tokens_ends_with_length() {
 }
 
 #[test]
+fn what_the_longest_sequence_cut_is_noted_once_per_prompt() {
+    let args = ["generate", "-p", "1+1=", "-p", "2+2=", "--ignore-eos", "--max-model-len", "8"];
+    let run = |flags: &[&str]| tintype(&[&args, flags].concat()).ok().stderr;
+    let stderr = run(&["-n", "9999999999999"]);
+    for prompt in ["prompt 0", "prompt 1"] {
+        let note = format!(
+            "note: {prompt} stopped at max_model_len 8: asked 9999999999999 tokens, got 3\n"
+        );
+        assert_eq!(stderr.matches(&note).count(), 1, "{stderr}");
+    }
+    assert!(!run(&["-n", "3"]).contains("stopped at"), "as many as asked");
+    assert_eq!(run(&["-n", "4", "--quiet"]), "");
+}
+
+#[test]
 fn chat_puts_the_prompt_into_the_model_s_template() {
     let model = fixture("llama-d64-bf16");
     let chat = |text| {

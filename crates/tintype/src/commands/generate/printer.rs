@@ -103,6 +103,15 @@ impl<W: io::Write> Printer<W> {
         Ok(self.out.end()?)
     }
 
+    /// The sequences that ended for their length with fewer than `max_tokens` tokens, by the index
+    /// of the prompt, and how many tokens they have.
+    pub(super) fn cut_below(&self, max_tokens: usize) -> impl Iterator<Item = (usize, usize)> {
+        let is_cut = move |line: &&Line| {
+            line.finish_reason == Some(FinishReason::Length) && line.output_ids.len() < max_tokens
+        };
+        self.lines.iter().filter(is_cut).map(|line| (line.index, line.output_ids.len()))
+    }
+
     /// How far it had come.
     pub(super) fn interrupted(&self) -> Interrupted {
         Interrupted { num_done: self.num_done, num_total: self.lines.len() }
