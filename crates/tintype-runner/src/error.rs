@@ -129,11 +129,14 @@ pub enum EngineError {
     /// The KV cache has no room for the longest sequence that was asked for, or for any.
     #[error(
         "a sequence of {max_model_len} tokens takes {needed_bytes} bytes of KV cache, and \
-         {available_bytes} are to be had ({source_of_limit}); lower max_model_len or raise that"
+         {available_bytes} are to be had ({source_of_limit}); lower max_model_len, or set \
+         num_kv_blocks to at least {needed_blocks}"
     )]
     KvCacheTooSmall {
         /// Tokens of the sequence.
         max_model_len: usize,
+        /// Blocks that it takes.
+        needed_blocks: usize,
         /// Bytes that it takes.
         needed_bytes: u64,
         /// Bytes that the KV cache may have.

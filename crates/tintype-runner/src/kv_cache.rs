@@ -62,7 +62,14 @@ impl KvDemand {
             field: "max_model_len",
             asked: format!("{} (the model's)", self.max_model_len),
             got: max_model_len.to_string(),
-            why: format!("the KV cache has {num_blocks} blocks ({})", self.source_of_limit()),
+            why: match self.num_kv_blocks {
+                Some(_) => format!("num_kv_blocks = {num_blocks} holds no more"),
+                None => format!(
+                    "num_kv_blocks = {num_blocks}, which fits {}, holds no more; set it to have \
+                     another",
+                    self.memory_share()
+                ),
+            },
         });
         Ok(KvPlan { num_blocks: num_blocks as u32, max_model_len, note })
     }
@@ -81,17 +88,20 @@ impl KvDemand {
     fn source_of_limit(&self) -> String {
         match self.num_kv_blocks {
             Some(num_blocks) => format!("num_kv_blocks = {num_blocks}"),
-            None => {
-                let (fraction, free) = (self.memory_fraction, self.free_bytes);
-                format!("kv_memory_fraction = {fraction} of {free} bytes free")
-            }
+            None => self.memory_share(),
         }
     }
 
+    fn memory_share(&self) -> String {
+        format!("{} of {} bytes free", self.memory_fraction, self.free_bytes)
+    }
+
     fn too_small(&self, available_bytes: u64) -> EngineError {
-        let needed_bytes = self.bytes_per_block.saturating_mul(self.blocks_per_seq() as u64);
+        let needed_blocks = self.blocks_per_seq();
+        let needed_bytes = self.bytes_per_block.saturating_mul(needed_blocks as u64);
         EngineError::KvCacheTooSmall {
             max_model_len: self.max_model_len,
+            needed_blocks,
             needed_bytes,
             available_bytes,
             source_of_limit: self.source_of_limit(),
@@ -160,8 +170,8 @@ mod tests {
         let KvPlan { num_blocks, max_model_len, note } = demand.plan().unwrap();
         assert_eq!((num_blocks, max_model_len), (5, 80));
         let note = note.unwrap().to_string();
-        let expected = "max_model_len: asked 100 (the model's), got 80: the KV cache has 5 blocks \
-            (kv_memory_fraction = 0.5 of 10000 bytes free)";
+        let expected = "max_model_len: asked 100 (the model's), got 80: num_kv_blocks = 5, which \
+            fits 0.5 of 10000 bytes free, holds no more; set it to have another";
         assert_eq!(note, expected);
     }
 
@@ -169,7 +179,9 @@ mod tests {
     fn a_length_that_was_asked_for_is_kept_or_refused() {
         let demand = KvDemand { free_bytes: 10_000, is_len_explicit: true, ..DEMAND };
         let error = demand.plan().unwrap_err().to_string();
-        assert!(error.contains("100 tokens takes 7000 bytes of KV cache, and 5000"), "{error}");
+        let expected = "a sequence of 100 tokens takes 7000 bytes of KV cache, and 5000 are to be \
+            had (0.5 of 10000 bytes free); lower max_model_len, or set num_kv_blocks to at least 7";
+        assert_eq!(error, expected);
         let none = KvDemand { free_bytes: 1000, ..DEMAND };
         assert!(none.plan().is_err());
     }

@@ -4,13 +4,13 @@ use anyhow::Result;
 use serde::Serialize;
 use tintype_model::{ModelFiles, ModelInfo};
 use tintype_ops::{DType, MemoryInfo, ReadProbe, SharedBytes, Stream};
-use tintype_runner::ChatTemplate;
+use tintype_runner::{ChatTemplate, EngineOptions};
 
 use super::dtypes::Dtypes;
 use crate::args::InfoArgs;
 use crate::console::Console;
 use crate::device::{Job, with_stream};
-use crate::output::{bytes, print, print_json, thousands};
+use crate::output::{bytes, plural, print, print_json, thousands};
 
 /// The outcome; field names are those of `--json`.
 #[derive(Debug, Serialize)]
@@ -41,7 +41,7 @@ struct Info {
 #[derive(Debug, PartialEq, Eq, Serialize)]
 struct Fits {
     weights: bool,
-    /// Tokens of KV cache beside the weights.
+    /// Tokens of KV cache in the part of the memory beside the weights that an engine takes.
     kv_tokens: u64,
     /// Sequences of the model's full length that this is.
     full_length_sequences: u64,
@@ -115,7 +115,9 @@ impl Info {
 
 impl Fits {
     fn new(free_bytes: u64, weight_bytes: u64, kv_bytes_per_token: u64, full_length: u64) -> Self {
-        let kv_tokens = free_bytes.saturating_sub(weight_bytes) / kv_bytes_per_token.max(1);
+        let left_bytes = free_bytes.saturating_sub(weight_bytes);
+        let kv_bytes = (left_bytes as f64 * EngineOptions::default().kv_memory_fraction) as u64;
+        let kv_tokens = kv_bytes / kv_bytes_per_token.max(1);
         Self {
             weights: weight_bytes <= free_bytes,
             kv_tokens,
@@ -130,9 +132,10 @@ fn text(info: &Info) -> String {
     let fits = match &info.fits {
         Fits { weights: false, .. } => "no: the weights alone are larger than free memory".into(),
         fits => format!(
-            "yes, with {} tokens of KV cache: {} sequences of full length",
+            "yes, with {} tokens of KV cache in {} of the memory left: {} of full length",
             thousands(fits.kv_tokens),
-            thousands(fits.full_length_sequences)
+            EngineOptions::default().kv_memory_fraction,
+            plural(fits.full_length_sequences, "sequence")
         ),
     };
     let rows = [
@@ -165,8 +168,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_fits_is_what_the_weights_leave() {
-        let expected = Fits { weights: true, kv_tokens: 60, full_length_sequences: 2 };
+    fn what_fits_is_half_of_what_the_weights_leave_as_an_engine_takes_it() {
+        let expected = Fits { weights: true, kv_tokens: 30, full_length_sequences: 1 };
         assert_eq!(Fits::new(1000, 400, 10, 25), expected);
         let expected = Fits { weights: false, kv_tokens: 0, full_length_sequences: 0 };
         assert_eq!(Fits::new(1000, 1001, 10, 25), expected);

@@ -17,6 +17,10 @@ fn the_demo_model_is_what_its_readme_says() {
     assert_eq!(info["has_chat_template"], false);
     assert_eq!(keys(&info["fits"]), ["full_length_sequences", "kv_tokens", "weights"]);
     assert_eq!(info["fits"]["weights"], true);
+    // Half of what the weights leave, as an engine takes it.
+    let number = |field: &str| info[field].as_u64().unwrap();
+    let kv_bytes = (number("free_bytes") - number("weight_bytes")) / 2;
+    assert_eq!(info["fits"]["kv_tokens"], kv_bytes / number("kv_bytes_per_token"));
 }
 
 #[test]
