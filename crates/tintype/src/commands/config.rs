@@ -58,7 +58,7 @@ fn text(config: &EngineConfig, outcome: &Outcome) -> Result<String> {
         text += &format!("  {field:<28}{}\n", fields[field]);
     }
     match outcome.notes.as_slice() {
-        [] => text += "notes: none, it is what you asked for\n",
+        [] => text += "notes: none about graphs, they are what you asked for\n",
         notes => {
             text += "notes:\n";
             notes.iter().for_each(|note| text += &format!("  {note}\n"));

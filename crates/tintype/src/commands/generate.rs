@@ -16,7 +16,7 @@ use tintype_runner::{Engine, Request, SamplingParams};
 
 use self::printer::Printer;
 use self::prompts::{EncodedPrompts, Prompts};
-use super::start::start;
+use super::start::{report_missing, start};
 use crate::args::{GenerateArgs, SamplingArgs};
 use crate::console::Console;
 use crate::device::{Job, with_stream};
@@ -26,7 +26,7 @@ use crate::output::WRITING;
 pub(super) fn run(args: GenerateArgs, console: &Console) -> Result<()> {
     let files = args.engine.model.model.open()?;
     let prompts = Prompts::read(&args.prompts, args.chat, &files)?;
-    note_what_has_no_effect(&args.sampling, &params, console);
+    let params = args.sampling.params(&files.generation);
     let limits = args.engine.request_limits(&files)?;
     limits.check_params(&params)?;
     prompts.check(&limits)?;
@@ -100,6 +100,7 @@ impl Generate<'_> {
         });
         let prompts = prompts.map_err(|_| anyhow!("the tokenizer panicked"))??;
         let mut engine = engine?;
+        report_missing(&engine, self.console);
         match &prompts.tokenizer {
             Some(tokenizer) => engine.set_tokenizer(Arc::clone(tokenizer)),
             None => self.console.line("note: this model has no tokenizer; output is token ids"),
@@ -134,13 +135,24 @@ impl<S: Stream, W: io::Write> Run<S, W> {
         Ok(())
     }
 
+    /// The longest sequence may be shorter than what was asked for.
+    fn note_what_was_cut(&self, max_tokens: usize, console: &Console) {
+        let max_model_len = self.engine.max_model_len();
+        for (index, num_tokens) in self.printer.cut_below(max_tokens) {
+            console.line(format_args!(
+                "note: prompt {index} stopped at max_model_len {max_model_len}: asked {max_tokens} \
+                 tokens, got {num_tokens}"
+            ));
+        }
+    }
+
     fn steps(&mut self, interrupt: &Interrupt) -> Result<()> {
         while self.engine.has_unfinished() {
             if interrupt.requested() {
                 return Err(self.printer.interrupted().into());
             }
             for output in self.engine.step()?.outputs {
-                self.printer.print(output)?;
+                self.printer.print(output).context(WRITING)?;
             }
         }
         // A capture behind the last step may have failed.

@@ -8,7 +8,7 @@ use tintype_runner::{Engine, Progress as Event};
 
 use crate::args::EngineArgs;
 use crate::console::Console;
-use crate::output::bytes;
+use crate::output::{bytes, plural};
 use crate::progress::{Progress, Unit};
 
 /// Starts the engine that the flags ask for; they may say when graphs are captured, or leave it at
@@ -50,7 +50,7 @@ impl StartProgress {
                 bar.set(progress.loaded_bytes, progress.total_bytes);
             }
             Event::Capturing(progress) => {
-                let bar = self.phase("capturing graphs", Unit::Items);
+                let bar = self.phase("capturing batch sizes", Unit::Items);
                 bar.set(progress.num_done as u64, progress.num_total as u64);
             }
             Event::Verified(count) => self.num_verified = Some(count),
@@ -66,6 +66,20 @@ impl StartProgress {
     }
 }
 
+/// When the graphs are captured that are not there yet, for a command that leaves it to its steps.
+pub(super) fn report_missing<S: Stream>(engine: &Engine<S>, console: &Console) {
+    let num_missing = engine.graphs().num_missing();
+    if num_missing == 0 {
+        return;
+    }
+    let when = match engine.graphs().options().policy {
+        CapturePolicy::Lazy => "each by the first step that needs it",
+        _ => "behind the first steps",
+    };
+    let missing = plural(num_missing as u64, "batch size");
+    console.line(format_args!("{missing} will be captured, {when}"));
+}
+
 /// What was overridden, and a line for each phase.
 fn report<S: Stream>(engine: &Engine<S>, progress: &StartProgress) {
     let console = progress.console;
@@ -75,14 +89,6 @@ fn report<S: Stream>(engine: &Engine<S>, progress: &StartProgress) {
     let (name, size) = (engine.model_name(), bytes(progress.loaded_bytes));
     let load_ms = engine.stats().load_ms;
     console.line(format_args!("loaded {name}: {size} of weights in {load_ms:.0} ms"));
-    let num_missing = engine.graphs().num_missing();
-    if num_missing > 0 {
-        let when = match engine.graphs().options().policy {
-            CapturePolicy::Lazy => "each by the first step that needs it",
-            _ => "behind the first steps",
-        };
-        console.line(format_args!("{num_missing} graphs will be captured, {when}"));
-    }
     let captured = engine.capture_report();
     for mode in &captured.modes {
         console.line(format_args!("captured {mode}"));
@@ -96,8 +102,10 @@ fn report<S: Stream>(engine: &Engine<S>, progress: &StartProgress) {
 fn report_verification(num_verified: Option<usize>, console: &Console) {
     match num_verified {
         Some(0) => console.line("note: --verify-graphs has nothing to verify: graphs are off"),
-        Some(count) => console
-            .line(format_args!("verified {count} graphs: replays give the bits of eager runs")),
+        Some(count) => {
+            let verified = plural(count as u64, "batch size");
+            console.line(format_args!("verified {verified}: replays give the bits of eager runs"));
+        }
         None => console.line(
             "note: --verify-graphs compares what is captured at start-up; graphs that are \
              captured later have their operands checked on replay only",

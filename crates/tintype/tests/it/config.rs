@@ -88,7 +88,7 @@ fn the_text_shows_what_was_asked_and_what_it_becomes() {
     let (asked, resolved) = text.split_once("resolves to:").unwrap();
     assert!(asked.contains("simple_cuda_graph"), "{text}");
     assert!(resolved.contains("\"FULL\""), "{text}");
-    assert!(resolved.contains("notes: none"), "{text}");
+    assert!(resolved.contains("notes: none about graphs"), "{text}");
 }
 
 #[test]

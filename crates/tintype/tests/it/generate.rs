@@ -200,7 +200,7 @@ fn stats_are_the_last_line() {
 fn stats_of_text_go_to_stderr() {
     let run = tintype(&["generate", "-p", "1+1=", "--stats"]).ok();
     assert_eq!(run.stdout, "2\n");
-    assert!(run.stderr.contains("graph replays"), "{}", run.stderr);
+    assert!(run.stderr.contains("graph replay"), "{}", run.stderr);
 }
 
 #[test]
@@ -209,7 +209,7 @@ fn graphs_can_be_verified_and_debugged() {
     let verified = tintype(&args).ok();
     assert_eq!(verified.stdout, "2\n");
     // Sizes 1, 2 and 4, piecewise; 1 and 2, full.
-    assert!(verified.stderr.contains("verified 5 graphs"), "{}", verified.stderr);
+    assert!(verified.stderr.contains("verified 5 batch sizes"), "{}", verified.stderr);
     let args = ["generate", "-p", "1+1=", "--debug-cuda-graph", "--json", "--stats"];
     let lines = tintype(&args).ok().json_lines();
     assert_eq!(lines[0]["text"], "2");

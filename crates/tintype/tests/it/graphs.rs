@@ -26,7 +26,9 @@ fn each_graph_is_reported_largest_first() {
 fn every_graph_is_captured_whatever_the_policy() {
     let keys = |policy: &str| {
         let flags = ["--json", "--capture", policy];
-        let report = tintype(&[&SMALL[..], &flags].concat()).ok().json();
+        let run = tintype(&[&SMALL[..], &flags].concat()).ok();
+        assert!(!run.stderr.contains("will be captured"), "{}", run.stderr);
+        let report = run.json();
         let graphs = report["graphs"].as_array().unwrap().clone();
         let key = |graph: &serde_json::Value| (graph["mode"].clone(), graph["num_tokens"].clone());
         graphs.iter().map(key).collect::<Vec<_>>()

@@ -10,7 +10,7 @@ fn stderr_has_plain_lines_without_a_terminal_and_nothing_with_quiet() {
     let run = tintype(&["generate", "-p", "1+1="]).ok();
     assert!(run.stderr.contains("device: cpu"), "{}", run.stderr);
     assert!(run.stderr.contains("loaded demo"), "{}", run.stderr);
-    assert!(run.stderr.contains("graphs will be captured, behind"), "{}", run.stderr);
+    assert!(run.stderr.contains("batch sizes will be captured, behind"), "{}", run.stderr);
     assert!(!run.stderr.contains(['\r', '\x1b']), "{:?}", run.stderr);
 
     let run = tintype(&["generate", "-p", "1+1=", "--capture", "startup"]).ok();

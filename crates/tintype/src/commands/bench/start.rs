@@ -13,7 +13,7 @@ use crate::args::StartArgs;
 use crate::commands::start::start;
 use crate::console::Console;
 use crate::device::{Job, with_stream};
-use crate::output::{bytes, print, print_json};
+use crate::output::{bytes, plural, print, print_json};
 
 pub(super) fn run(args: StartArgs, began: Instant, console: &Console) -> Result<()> {
     let files = args.engine.model.model.open()?;
@@ -100,15 +100,16 @@ impl Job for Start<'_> {
 }
 
 fn text(report: &Report) -> String {
-    let Report { model, device, mode, num_graphs, num_launches, .. } = report;
+    let Report { model, device, mode, num_launches, .. } = report;
     let us_per_launch = report.capture_ms * 1e3 / (*num_launches).max(1) as f64;
+    let graphs = plural(report.num_graphs as u64, "graph");
     format!(
         "model        {model}\n\
          device       {device}\n\
          graphs       {mode}\n\
          open         {:.1} ms after the start of the process\n\
          load         {:.1} ms\n\
-         capture      {:.1} ms: {num_graphs} graphs of {num_launches} launches, {us_per_launch:.2} \
+         capture      {:.1} ms: {graphs} of {num_launches} launches, {us_per_launch:.2} \
          µs each, {}\n\
          ready        {:.1} ms after the start: {} of weights at {:.1} GB/s\n\
          first token  {:.1} ms after the start\n\

@@ -5,7 +5,7 @@ use serde::Serialize;
 use tintype_runner::Stats;
 
 use crate::console::Console;
-use crate::output::print_json;
+use crate::output::{plural, print_json};
 
 /// The last line of `generate --json --stats`.
 #[derive(Serialize)]
@@ -17,8 +17,8 @@ struct StatsLine<'a> {
 pub(super) fn report(stats: &Stats, json: bool, console: &Console) -> Result<()> {
     if stats.preemptions > 0 {
         console.line(format_args!(
-            "note: the KV cache was too small for all sequences at once: {} preemptions",
-            stats.preemptions
+            "note: the KV cache was too small for all sequences at once: {}",
+            plural(stats.preemptions, "preemption")
         ));
     }
     if json {
@@ -40,15 +40,15 @@ fn text(stats: &Stats) -> String {
     };
     format!(
         "stats: load {:.1} ms, capture {:.1} ms, {captured}\n\
-         stats: {} prompt tokens, first token after {:.1} ms\n\
-         stats: {} output tokens, {:.2} ms each after the first\n\
-         stats: {} graph replays, {eager}",
+         stats: {}, first token after {:.1} ms\n\
+         stats: {}, {:.2} ms each after the first\n\
+         stats: {}, {eager}",
         stats.load_ms,
         stats.capture_ms,
-        stats.prompt_tokens,
+        plural(stats.prompt_tokens, "prompt token"),
         stats.ttft_ms,
-        stats.output_tokens,
+        plural(stats.output_tokens, "output token"),
         stats.decode_ms_per_token,
-        stats.steps.total_replays(),
+        plural(stats.steps.total_replays(), "graph replay"),
     )
 }
