@@ -17,6 +17,7 @@ use tintype_ops::{Error, Result};
 
 use crate::driver::{Context, DeviceBuffer, DriverError, Event, Queue};
 use crate::kernels::Kernels;
+use crate::memory::alloc_bytes;
 use crate::weights::{CHUNK_BYTES, WeightUpload};
 use work::Work;
 use worker::Worker;
@@ -46,16 +47,25 @@ struct Shared {
 }
 
 impl Loader {
-    /// Starts the threads, as many as the machine runs at once but no more than are of use.
-    /// `packs` says whether any weight of this chip is packed.
+    /// The loader that is there, started if there is none. `packs` says whether any weight of this
+    /// chip is packed.
     ///
     /// # Errors
-    /// When there is no room for what they need, or the system gives no threads.
-    pub(crate) fn start(
+    /// When there is no room for what its threads need, or the system gives no threads.
+    pub(crate) fn running<'a>(
+        loader: &'a mut Option<Self>,
         context: &Arc<Context>,
         kernels: &Arc<Kernels>,
         packs: bool,
-    ) -> Result<Self> {
+    ) -> Result<&'a mut Self> {
+        Ok(match loader {
+            Some(loader) => loader,
+            none => none.insert(Self::start(context, kernels, packs)?),
+        })
+    }
+
+    /// Starts the threads, as many as the machine runs at once but no more than are of use.
+    fn start(context: &Arc<Context>, kernels: &Arc<Kernels>, packs: bool) -> Result<Self> {
         let available = std::thread::available_parallelism().map_or(1, usize::from);
         let num_threads = available.min(MAX_THREADS);
         let shared = Shared::new(context, kernels, num_threads * NUM_SLOTS, packs)?;
@@ -122,13 +132,13 @@ impl Shared {
         kernels: &Arc<Kernels>,
         num_slots: usize,
         packs: bool,
-    ) -> std::result::Result<Self, DriverError> {
-        let strips = || DeviceBuffer::alloc(context, (num_slots * CHUNK_BYTES) as u64);
+    ) -> Result<Self> {
+        let strips = || alloc_bytes(context, (num_slots * CHUNK_BYTES) as u64);
         Ok(Self {
             work: Work::default(),
             copied: (0..num_slots)
                 .map(|_| Event::new(context))
-                .collect::<std::result::Result<_, _>>()?,
+                .collect::<std::result::Result<_, DriverError>>()?,
             strips: packs.then(strips).transpose()?,
             kernels: Arc::clone(kernels),
             context: Arc::clone(context),

@@ -60,7 +60,7 @@ impl Memory {
     /// [`Error::OutOfMemory`], and what the driver refused.
     pub(crate) fn alloc(&mut self, bytes: u64, queue: &Queue) -> Result<Buffer> {
         let buffer = Buffer::after(self.buffers.len())?;
-        let mut memory = self.alloc_bytes(bytes)?;
+        let mut memory = alloc_bytes(&self.context, bytes)?;
         if cfg!(debug_assertions) && bytes > 0 {
             memory.fill(POISON, queue)?;
         }
@@ -81,21 +81,10 @@ impl Memory {
     ) -> Result<(Weight, u64)> {
         let buffer = Buffer::after(self.weights.len())?;
         let weight = Weight { buffer, rows, cols, dtype };
-        let buffer = self.alloc_bytes(weight.size_bytes())?;
+        let buffer = alloc_bytes(&self.context, weight.size_bytes())?;
         let address = buffer.address();
         self.weights.push(StoredWeight { buffer, weight, layout });
         Ok((weight, address))
-    }
-
-    fn alloc_bytes(&self, bytes: u64) -> Result<DeviceBuffer> {
-        DeviceBuffer::alloc(&self.context, bytes).map_err(|error| {
-            match (error.is_out_of_memory(), self.context.memory_info()) {
-                (true, Ok(info)) => {
-                    Error::OutOfMemory { requested_bytes: bytes, available_bytes: info.free_bytes }
-                }
-                _ => error.into(),
-            }
-        })
     }
 
     /// A buffer's address and size.
@@ -116,6 +105,21 @@ impl Memory {
         check::check(op)?;
         self.require_operands(op)
     }
+}
+
+/// Allocates device memory, or says how much there is.
+///
+/// # Errors
+/// [`Error::OutOfMemory`], and what the driver refused.
+pub(crate) fn alloc_bytes(context: &Arc<Context>, bytes: u64) -> Result<DeviceBuffer> {
+    DeviceBuffer::alloc(context, bytes).map_err(|error| {
+        match (error.is_out_of_memory(), context.memory_info()) {
+            (true, Ok(info)) => {
+                Error::OutOfMemory { requested_bytes: bytes, available_bytes: info.free_bytes }
+            }
+            _ => error.into(),
+        }
+    })
 }
 
 impl Allocations for Memory {

@@ -116,16 +116,6 @@ impl CudaStream {
         let queue = &self.queue;
         self.loader.as_mut().map_or(Ok(()), |loader| loader.join(queue))
     }
-
-    fn loader(&mut self) -> Result<&mut Loader> {
-        Ok(match &mut self.loader {
-            Some(loader) => loader,
-            none => {
-                let packs = self.memory.chip().is_hopper();
-                none.insert(Loader::start(&self.context, &self.kernels, packs)?)
-            }
-        })
-    }
 }
 
 impl Drop for CudaStream {
@@ -177,8 +167,11 @@ impl Stream for CudaStream {
         self.enter()?;
         let (rows, cols, dtype) = (source.rows(), source.cols(), source.dtype());
         let layout = layout(self.memory.chip(), &source);
-        let (weight, address) = self.memory.alloc_weight(rows, cols, dtype, layout)?;
-        self.loader()?.load(WeightUpload::new(source, address, layout))?;
+        let Self { loader, kernels, memory, context, .. } = self;
+        // Before there is a weight: one that nobody can bring may not be left behind.
+        let loader = Loader::running(loader, context, kernels, memory.chip().is_hopper())?;
+        let (weight, address) = memory.alloc_weight(rows, cols, dtype, layout)?;
+        loader.load(WeightUpload::new(source, address, layout))?;
         Ok(weight)
     }
 

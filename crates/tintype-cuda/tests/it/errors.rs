@@ -103,6 +103,8 @@ fn a_device_may_be_lost_at_any_call() {
 fn what_does_not_fit_is_refused_with_what_is_free() {
     let driver = Driver::with("memory_bytes", 64 << 20);
     let mut stream = driver.stream();
+    // With the first weight come the threads that load, and what they need.
+    stream.load_weight(weight(64)).unwrap();
     let free_bytes = stream.memory_info().unwrap().free_bytes;
     for requested_bytes in [free_bytes + 1, u64::MAX] {
         let expected = Error::OutOfMemory { requested_bytes, available_bytes: free_bytes };
@@ -111,6 +113,21 @@ fn what_does_not_fit_is_refused_with_what_is_free() {
     stream.alloc(free_bytes - (1 << 20)).unwrap();
     let error = stream.load_weight(weight(1 << 20)).unwrap_err();
     assert!(matches!(error, Error::OutOfMemory { requested_bytes: 0x40_0000, .. }), "{error}");
+}
+
+/// Else it would count as loaded, and be read.
+#[test]
+fn a_first_weight_that_cannot_be_loaded_is_not_left_behind() {
+    let driver = Driver::with("memory_bytes", 64 << 20);
+    let mut stream = driver.stream();
+    let free_bytes = stream.memory_info().unwrap().free_bytes;
+    stream.alloc(free_bytes - (1 << 20)).unwrap();
+    let left_bytes = stream.memory_info().unwrap().free_bytes;
+    let error = stream.load_weight(weight(64)).unwrap_err();
+    let Error::OutOfMemory { requested_bytes, available_bytes } = error else { panic!("{error}") };
+    assert!(requested_bytes > 1 << 20, "{error}");
+    assert_eq!(available_bytes, left_bytes);
+    assert_eq!(stream.memory_info().unwrap().free_bytes, left_bytes);
 }
 
 #[test]
