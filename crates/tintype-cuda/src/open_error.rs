@@ -54,6 +54,11 @@ pub enum OpenError {
         /// Bytes that were free, if they could be asked for.
         free_bytes: Option<u64>,
     },
+    /// The host has too little memory that can be locked, which the device copies from and to.
+    OutOfHostMemory {
+        /// What did not fit.
+        what: String,
+    },
     /// The kernels do not load.
     Kernels {
         /// Which, and why, with what the driver's compiler said.
@@ -94,6 +99,9 @@ impl OpenError {
                     .map_or(String::new(), |free| format!(", {} MiB are free", free >> 20));
                 format!("too little device memory for {what}{free}")
             }
+            Self::OutOfHostMemory { what } => {
+                format!("the system has too little memory that can be locked, for {what}")
+            }
             Self::Kernels { what } => format!("the kernels do not load: {what}"),
             Self::Driver { what } => what.clone(),
         }
@@ -119,6 +127,10 @@ impl OpenError {
             Self::NoSuchDevice { .. } => "choose another ordinal",
             Self::DeviceTooOld { .. } => "use a newer device, or the CPU",
             Self::OutOfMemory { .. } => "close other programs that use the device, or use the CPU",
+            Self::OutOfHostMemory { .. } => {
+                "close other programs, or raise the limit on locked memory (ulimit -l, or the \
+                 container's memory), or use the CPU"
+            }
             Self::Kernels { .. } => "rebuild them with cargo xtask build-kernels, or use the CPU",
             Self::Driver { .. } => "check that nvidia-smi works, or use the CPU",
         }
@@ -135,9 +147,12 @@ impl OpenError {
 
     /// What a call that makes `what` answered.
     pub(crate) fn making(what: &str, free_bytes: Option<u64>) -> impl FnOnce(DriverError) -> Self {
-        move |error| match error.is_out_of_memory() {
-            true => Self::OutOfMemory { what: what.into(), free_bytes },
-            false => Self::Driver { what: format!("making {what}: {error}") },
+        move |error| match error {
+            error if error.is_out_of_memory() => {
+                Self::OutOfMemory { what: what.into(), free_bytes }
+            }
+            error if error.is_out_of_host_memory() => Self::OutOfHostMemory { what: what.into() },
+            error => Self::Driver { what: format!("making {what}: {error}") },
         }
     }
 
@@ -200,6 +215,16 @@ mod tests {
         let refused = making(CUresult::CUDA_ERROR_INVALID_VALUE);
         let expected = "making a stream: cuInit returned CUDA_ERROR_INVALID_VALUE (1)";
         assert_eq!(refused.reason(), expected);
+    }
+
+    /// The driver has one code for both.
+    #[test]
+    fn no_room_on_the_host_is_told_from_no_room_on_the_device() {
+        let code = CUresult::CUDA_ERROR_OUT_OF_MEMORY;
+        let error = DriverError { call: "cuMemHostAlloc", code };
+        let error = OpenError::making("the staging buffer", Some(3 << 20))(error);
+        assert_eq!(error, OpenError::OutOfHostMemory { what: "the staging buffer".into() });
+        assert!(error.fix().contains("ulimit -l"), "{error}");
     }
 
     #[test]

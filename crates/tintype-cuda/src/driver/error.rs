@@ -2,6 +2,9 @@
 
 use cudarc::driver::sys::CUresult;
 
+/// The one call that allocates on the host.
+const HOST_ALLOC: &str = "cuMemHostAlloc";
+
 /// A driver call that failed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{call} returned {code:?} ({}){}", *.code as u32, self.advice())]
@@ -23,7 +26,12 @@ impl DriverError {
 
     /// Whether the device had no room.
     pub(crate) fn is_out_of_memory(&self) -> bool {
-        self.code == CUresult::CUDA_ERROR_OUT_OF_MEMORY
+        self.code == CUresult::CUDA_ERROR_OUT_OF_MEMORY && self.call != HOST_ALLOC
+    }
+
+    /// Whether the host had no memory that could be locked, which has the same code.
+    pub(crate) fn is_out_of_host_memory(&self) -> bool {
+        self.code == CUresult::CUDA_ERROR_OUT_OF_MEMORY && self.call == HOST_ALLOC
     }
 
     /// Whether an image has no code for the device.
@@ -41,7 +49,7 @@ impl DriverError {
             (_, code) if is_fault(code) => {
                 ": the device faulted and runs nothing more for this process; start it again"
             }
-            ("cuMemHostAlloc", CUresult::CUDA_ERROR_OUT_OF_MEMORY) => {
+            (HOST_ALLOC, CUresult::CUDA_ERROR_OUT_OF_MEMORY) => {
                 ": the system has no memory that can be locked; close other programs, or raise \
                  the limit (ulimit -l)"
             }
