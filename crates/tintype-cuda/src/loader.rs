@@ -10,6 +10,7 @@
 mod work;
 mod worker;
 
+use std::io;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 
@@ -69,20 +70,14 @@ impl Loader {
         let available = std::thread::available_parallelism().map_or(1, usize::from);
         let num_threads = available.min(MAX_THREADS);
         let shared = Shared::new(context, kernels, num_threads * NUM_SLOTS, packs)?;
-        let (shared, threads) = (Arc::new(shared), Vec::with_capacity(num_threads));
-        let mut loader = Self { shared, threads, is_behind: false };
-        (0..num_threads).try_for_each(|index| loader.spawn(index))?;
-        Ok(loader)
-    }
-
-    fn spawn(&mut self, index: usize) -> Result<()> {
-        let shared = Arc::clone(&self.shared);
-        let thread = std::thread::Builder::new()
-            .name(format!("tintype-load-{index}"))
-            .spawn(move || Worker::run(&shared, index))
-            .map_err(|error| Error::Device(format!("starting a thread that loads: {error}")))?;
-        self.threads.push(thread);
-        Ok(())
+        let shared = Arc::new(shared);
+        let spawn = |index| {
+            let shared = Arc::clone(&shared);
+            let thread = std::thread::Builder::new().name(format!("tintype-load-{index}"));
+            thread.spawn(move || Worker::run(&shared, index))
+        };
+        let threads = spawn_up_to(num_threads, spawn)?;
+        Ok(Self { shared, threads, is_behind: false })
     }
 
     /// Gives a weight to the threads and returns at once.
@@ -116,6 +111,25 @@ impl Loader {
     }
 }
 
+/// Spawns threads until there are `num_threads` or the system gives no more. Fewer load the same,
+/// if not as quickly.
+///
+/// # Errors
+/// When there is not even one.
+fn spawn_up_to<T>(
+    num_threads: usize,
+    mut spawn: impl FnMut(usize) -> io::Result<T>,
+) -> Result<Vec<T>> {
+    let first = spawn(0).map_err(|error| {
+        Error::Device(format!(
+            "no thread to load weights can be started: {error}; raise the limit on processes \
+             (ulimit -u, or the container's)"
+        ))
+    })?;
+    let others = (1..num_threads).map_while(|index| spawn(index).ok());
+    Ok(std::iter::once(first).chain(others).collect())
+}
+
 impl Drop for Loader {
     fn drop(&mut self) {
         self.shared.work.end();
@@ -143,5 +157,30 @@ impl Shared {
             kernels: Arc::clone(kernels),
             context: Arc::clone(context),
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What comes of wanting `num_threads` on a system that gives out `limit`.
+    fn spawned(num_threads: usize, limit: usize) -> Result<Vec<usize>> {
+        spawn_up_to(num_threads, |index| match index < limit {
+            true => Ok(index),
+            false => Err(io::Error::from(io::ErrorKind::WouldBlock)),
+        })
+    }
+
+    #[test]
+    fn as_many_threads_load_as_the_system_gives() {
+        assert_eq!(spawned(4, 9), Ok(vec![0, 1, 2, 3]));
+        assert_eq!(spawned(4, 2), Ok(vec![0, 1]));
+    }
+
+    #[test]
+    fn no_thread_at_all_is_an_error_with_the_way_out() {
+        let message = spawned(4, 0).unwrap_err().to_string();
+        assert!(message.contains("ulimit -u"), "{message}");
     }
 }
