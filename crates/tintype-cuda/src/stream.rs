@@ -165,6 +165,7 @@ impl Stream for CudaStream {
 
     fn load_weight(&mut self, source: WeightSource) -> Result<Weight> {
         self.enter()?;
+        self.graph_memory = GraphMemory::default();
         let (rows, cols, dtype) = (source.rows(), source.cols(), source.dtype());
         let layout = layout(self.memory.chip(), &source);
         let Self { loader, kernels, memory, context, .. } = self;

@@ -5,7 +5,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use tintype_cuda::CudaStream;
 use tintype_ops::{DType, Enqueue, Error, Op, Stream, Tensor};
 
-use super::fake::{Driver, NO_BUFFER, read, tensor};
+use super::fake::{Driver, NO_BUFFER, read, tensor, weight};
 
 const LEN: u32 = 1000;
 
@@ -152,6 +152,28 @@ fn a_panic_while_recording_ends_the_capture() {
     let exec = stream.instantiate(graph).unwrap();
     stream.replay(&exec).unwrap();
     assert_eq!(sum.value(&mut stream), 2.0);
+}
+
+/// Not every graph is measured, so there are enough of them that each way to count is tried.
+#[test]
+fn a_weight_between_two_graphs_does_not_count_as_theirs() {
+    let driver = Driver::get();
+    let mut stream = driver.stream();
+    let sum = Sum::new(&mut stream);
+    let make_graphs = |stream: &mut CudaStream| -> u64 {
+        let mut size_of_one = || {
+            let graph = stream.capture(&mut |queue| sum.queue(queue, 1)).unwrap();
+            let exec = stream.instantiate(graph).unwrap();
+            stream.graph_info(&exec).size_bytes
+        };
+        (0..40).map(|_| size_of_one()).sum()
+    };
+    let size_bytes = make_graphs(&mut stream);
+    let weight = weight(1 << 20);
+    let weight_bytes = 4 << 20;
+    assert!(size_bytes < weight_bytes);
+    stream.load_weight(weight).unwrap();
+    assert!(make_graphs(&mut stream) < weight_bytes);
 }
 
 #[test]

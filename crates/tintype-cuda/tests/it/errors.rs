@@ -1,12 +1,9 @@
 //! A device that is full or fails: every failure is an error that says so, and a fault is final.
 
 use tintype_cuda::CudaStream;
-use tintype_ops::{
-    DType, Enqueue, Error, Op, Result, SharedBytes, Stream, Tensor, WeightPiece, WeightRole,
-    WeightSource,
-};
+use tintype_ops::{DType, Enqueue, Error, Op, Result, Stream, Tensor};
 
-use super::fake::{Driver, tensor};
+use super::fake::{Driver, tensor, weight};
 
 /// A short run of everything, which ends in an error or in the right result.
 fn run(stream: &mut CudaStream) -> Result<()> {
@@ -25,13 +22,6 @@ fn run(stream: &mut CudaStream) -> Result<()> {
     stream.download(bytemuck::cast_slice_mut(&mut values), sum)?;
     assert_eq!(values, [7.0; 300]);
     Ok(())
-}
-
-/// `[num_rows, 1]` zeros.
-fn weight(num_rows: u32) -> WeightSource {
-    let bytes = SharedBytes::new(vec![0; num_rows as usize * 4]);
-    let piece = WeightPiece { rows: num_rows, bytes };
-    WeightSource::new(vec![piece], 1, DType::F32, WeightRole::Plain).unwrap()
 }
 
 /// What comes of a short run with a setting of the driver changed: nothing, or a message.

@@ -4,7 +4,9 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use cuda::FakeDriver;
 use tintype_cuda::{CudaStream, OpenError};
-use tintype_ops::{Buffer, DType, Stream, Tensor};
+use tintype_ops::{
+    Buffer, DType, SharedBytes, Stream, Tensor, WeightPiece, WeightRole, WeightSource,
+};
 
 /// The driver, for one test at a time: there is one in a process, and its settings and faults are
 /// everybody's. What is left on its device at the end of a test fails the test.
@@ -73,6 +75,13 @@ pub(crate) fn read<T: bytemuck::Pod>(stream: &mut CudaStream, tensor: Tensor) ->
     let mut values = vec![T::zeroed(); tensor.num_elements() as usize];
     stream.download(bytemuck::cast_slice_mut(&mut values), tensor).unwrap();
     values
+}
+
+/// `[num_rows, 1]` zeros, 4 bytes each.
+pub(crate) fn weight(num_rows: u32) -> WeightSource {
+    let bytes = SharedBytes::new(vec![0; num_rows as usize * 4]);
+    let piece = WeightPiece { rows: num_rows, bytes };
+    WeightSource::new(vec![piece], 1, DType::F32, WeightRole::Plain).unwrap()
 }
 
 /// A buffer of no stream.
