@@ -6,6 +6,10 @@
 //!
 //! The stream waits for all of it before the first work that could read a weight, and not before:
 //! graphs are captured while weights load.
+//!
+//! Threads, buffers and strips stay for the life of the stream: up to 8 threads, 32 MiB of locked
+//! memory, and as much of the device's where weights are packed. To free either kind of memory the
+//! driver waits for the device, so it would hold up the first steps, and weights may come later.
 
 mod work;
 mod worker;
