@@ -93,7 +93,10 @@ pub enum GraphError {
         mismatch: Box<Mismatch>,
     },
     /// A replay failed. The device does not say which of its ops did.
-    #[error("{key}: replay failed: {source}; run with --debug-cuda-graph to see which op it is")]
+    #[error(
+        "{key}: replay failed: {source}; run with GraphOptions::debug (--debug-cuda-graph) to see \
+         which op it is"
+    )]
     Replay {
         /// The graph that was replayed.
         key: GraphKey,

@@ -155,7 +155,7 @@ fn a_failed_replay_points_to_the_debug_run() {
     rig.stream.fault = Some(Fault::Replay);
     let error = rig.run(full(2).into()).unwrap_err().to_string();
     assert!(error.starts_with("FULL graph for a decode of 2 sequences"), "{error}");
-    assert!(error.contains("--debug-cuda-graph"), "{error}");
+    assert!(error.contains("GraphOptions::debug (--debug-cuda-graph)"), "{error}");
     rig.stream.fault = None;
     assert_eq!(rig.run(full(2).into()), Ok(Ran::Replayed(full(2))));
 }
@@ -169,7 +169,7 @@ fn a_fault_that_shows_later_is_put_down_to_the_step_that_ran_last() {
     let explained = rig.pool.explain(fault()).to_string();
     assert!(explained.contains("decode of 2 sequences"), "{explained}");
     assert!(explained.contains("illegal address"), "{explained}");
-    assert!(explained.contains("--debug-cuda-graph"), "{explained}");
+    assert!(explained.contains("GraphOptions::debug (--debug-cuda-graph)"), "{explained}");
     rig.run(full(4).into()).unwrap();
     assert_eq!(rig.pool.explain(fault()), GraphError::Stream(fault()), "no graph ran last");
 }
