@@ -232,6 +232,12 @@ impl<S: Stream> GraphPool<S> {
         self.full.num_of_warmups() > 0
     }
 
+    /// Whether the options forbid replays: captures are of no use then.
+    #[must_use]
+    pub fn replays_nothing(&self) -> bool {
+        self.forbids_replay().is_some()
+    }
+
     /// How many descriptors may still get a graph.
     #[must_use]
     pub fn num_missing(&self) -> usize {
@@ -269,7 +275,7 @@ impl<S: Stream> GraphPool<S> {
         dispatch: Dispatch,
         forward: &mut Step<'_>,
     ) -> Result<Ran, GraphError> {
-        let (Some(key), None) = (dispatch.key(), self.replays_nothing()) else {
+        let (Some(key), None) = (dispatch.key(), self.forbids_replay()) else {
             return self.run_eager(stream, self.eager_reason(dispatch), forward);
         };
         match self.action(dispatch) {
@@ -373,7 +379,7 @@ impl<S: Stream> GraphPool<S> {
     }
 
     /// Why no graph is replayed at all, if so.
-    fn replays_nothing(&self) -> Option<EagerReason> {
+    fn forbids_replay(&self) -> Option<EagerReason> {
         match self.options {
             GraphOptions { debug: true, .. } => Some(EagerReason::Debug),
             GraphOptions { force_eager: true, .. } => Some(EagerReason::Forced),
@@ -384,7 +390,7 @@ impl<S: Stream> GraphPool<S> {
     fn eager_reason(&self, dispatch: Dispatch) -> EagerReason {
         match dispatch {
             Dispatch::Eager(reason) => reason,
-            _ => self.replays_nothing().unwrap_or(EagerReason::NotCaptured),
+            _ => self.forbids_replay().unwrap_or(EagerReason::NotCaptured),
         }
     }
 

@@ -51,6 +51,14 @@ fn forced_eager_runs_the_padded_shape_and_replays_nothing() {
 }
 
 #[test]
+fn a_pool_says_whether_its_options_forbid_replays() {
+    let debug = GraphOptions { debug: true, ..GraphOptions::default() };
+    let found = [GraphOptions::default(), forced(), debug]
+        .map(|options| rig(BOTH, options).pool.replays_nothing());
+    assert_eq!(found, [false, true, true]);
+}
+
+#[test]
 fn each_mode_replays_its_own_graphs_and_leaves_the_others_alone() {
     let mut rig = rig(BOTH, GraphOptions::default());
     rig.capture(full(4)).unwrap();
