@@ -66,10 +66,14 @@ fn a_library_can_lack_a_function() {
     let library = cuda::beside_executable().unwrap();
     let copy = std::env::temp_dir().join(format!("libcuda-{}.so", std::process::id()));
     assert!(cuda::without_symbol(&library, "cuNoSuchFunction", &copy).is_err());
+    assert!(!copy.exists());
     // Without one of its own functions, the copy is no fake driver any more.
-    cuda::without_symbol(&library, "fakeCudaReset", &copy).unwrap();
-    let error = cuda::FakeDriver::load_from(&copy).unwrap_err();
-    assert!(error.to_string().contains("fakeCudaReset"), "{error}");
+    let written = cuda::without_symbol(&library, "fakeCudaReset", &copy);
+    let loaded = cuda::FakeDriver::load_from(&copy);
+    // Before anything is asserted, so that no failure leaves it behind.
     std::fs::remove_file(&copy).unwrap();
+    written.unwrap();
+    let error = loaded.unwrap_err();
+    assert!(error.to_string().contains("fakeCudaReset"), "{error}");
     drop(turn);
 }
