@@ -1,8 +1,6 @@
 //! Capture on the CPU: a list of ops. Recording runs nothing, replaying runs exactly the list.
 
-use std::sync::Arc;
-
-use tintype_ops::{Allocations, Enqueue, Op, Result, check};
+use tintype_ops::{Allocations, Enqueue, Op, Result, StreamId, check};
 
 use crate::memory::Memory;
 
@@ -17,16 +15,6 @@ pub struct CpuGraph {
 pub struct CpuGraphExec {
     pub(crate) ops: Box<[Op]>,
     pub(crate) stream: StreamId,
-}
-
-/// Tells streams apart: two are equal when they are clones of one.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct StreamId(Arc<()>);
-
-impl PartialEq for StreamId {
-    fn eq(&self, other: &Self) -> bool {
-        Arc::ptr_eq(&self.0, &other.0)
-    }
 }
 
 /// A queue that keeps what it is given. It borrows the stream's memory, so nothing can run on the

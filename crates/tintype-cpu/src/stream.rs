@@ -6,11 +6,11 @@ use rayon::prelude::*;
 use rayon::{ThreadPool, ThreadPoolBuilder};
 use tintype_ops::{
     Buffer, DType, DeviceInfo, Enqueue, Error, GraphInfo, GraphSupport, MemoryInfo, Op, ReadProbe,
-    Result, Stream, Tensor, Weight, WeightSource,
+    Result, Stream, StreamId, Tensor, Weight, WeightSource,
 };
 
 use crate::execute::execute;
-use crate::graph::{CpuGraph, CpuGraphExec, Recorder, StreamId, check_op};
+use crate::graph::{CpuGraph, CpuGraphExec, Recorder, check_op};
 use crate::host_memory::memory_info;
 use crate::memory::Memory;
 use crate::parallel::Workers;

@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
-use tintype_ops::{Enqueue, Error, Op, Result};
+use tintype_ops::{Enqueue, Error, Op, Result, StreamId};
 
 use crate::driver::{Capture, Queue};
-use crate::graph::{CudaGraph, Recorded, StreamId, audit};
+use crate::graph::{CudaGraph, Recorded, audit};
 use crate::kernels::Kernels;
 use crate::launch::Launch;
 use crate::launcher::Launcher;

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
-use tintype_ops::{Error, Result};
+use tintype_ops::{Error, Result, StreamId};
 
 use crate::driver::{Context, DriverError, Graph, GraphExec, NodeKind};
 use crate::kernels::Kernels;
@@ -98,16 +98,6 @@ impl GraphMemory {
     }
 }
 
-/// Tells streams apart: two are equal when they are clones of one.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct StreamId(Arc<()>);
-
-impl PartialEq for StreamId {
-    fn eq(&self, other: &Self) -> bool {
-        Arc::ptr_eq(&self.0, &other.0)
-    }
-}
-
 /// Checks that a graph holds the launches that were recorded, and nothing else: any other node
 /// makes a replay slow, or does what the op list does not say.
 ///
@@ -159,12 +149,5 @@ mod tests {
         let nodes = [NodeKind::KERNEL, NodeKind(2), NodeKind(10), NodeKind(77), NodeKind(2)];
         let message = audit(&nodes, 1).unwrap_err().to_string();
         assert!(message.contains(": 1 kernel, 2 memset, 1 allocation, 1 unknown;"), "{message}");
-    }
-
-    #[test]
-    fn only_clones_of_a_stream_id_are_equal() {
-        let id = StreamId::default();
-        assert_eq!(id, id.clone());
-        assert_ne!(id, StreamId::default());
     }
 }

@@ -7,14 +7,14 @@ use std::time::Duration;
 
 use tintype_ops::{
     Allocations, Buffer, DType, DeviceInfo, Enqueue, Error, GraphInfo, GraphSupport, MemoryInfo,
-    Op, ReadProbe, Result, Stream, Tensor, Weight, WeightSource,
+    Op, ReadProbe, Result, Stream, StreamId, Tensor, Weight, WeightSource,
 };
 
 use crate::OpenError;
 use crate::capture::capture;
 use crate::device::{DeviceSummary, OpenDevice};
 use crate::driver::{Context, Queue};
-use crate::graph::{CudaGraph, CudaGraphExec, GraphMemory, StreamId};
+use crate::graph::{CudaGraph, CudaGraphExec, GraphMemory};
 use crate::kernels::Kernels;
 use crate::launch::{Launch, Placement, cluster_of_4, layout};
 use crate::launcher::{Launcher, num_launches};

@@ -34,6 +34,8 @@ pub use allocations::Allocations;
 pub use error::{Error, Result};
 pub use op::{AttentionMeta, Epilogue, Norm, Op, RopeKv};
 pub use operand::{Access, Memory, Operand};
-pub use stream::{DeviceInfo, Enqueue, GraphInfo, GraphSupport, MemoryInfo, ReadProbe, Stream};
+pub use stream::{
+    DeviceInfo, Enqueue, GraphInfo, GraphSupport, MemoryInfo, ReadProbe, Stream, StreamId,
+};
 pub use tensor::{Buffer, DType, KvCache, Tensor, Weight};
 pub use weight::{SharedBytes, WeightPiece, WeightRole, WeightSource};

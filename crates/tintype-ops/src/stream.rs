@@ -1,5 +1,6 @@
 //! The two traits that backends implement.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::{Buffer, DType, Op, Result, Tensor, Weight, WeightSource};
@@ -59,6 +60,19 @@ pub struct MemoryInfo {
     /// Bytes in all.
     pub total_bytes: u64,
 }
+
+/// Tells streams apart: two are equal when they are clones of one. A stream has one of its own and
+/// marks its graphs with it, which name its memory and so may run nowhere else.
+#[derive(Clone, Debug, Default)]
+pub struct StreamId(Arc<()>);
+
+impl PartialEq for StreamId {
+    fn eq(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+}
+
+impl Eq for StreamId {}
 
 /// What an instantiated graph holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -170,4 +184,16 @@ pub trait ReadProbe {
     /// # Errors
     /// When the stream has no such buffer, or the device failed.
     fn read_probe(&mut self, buffer: Buffer) -> Result<Duration>;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_clones_of_a_stream_id_are_equal() {
+        let id = StreamId::default();
+        assert_eq!(id, id.clone());
+        assert_ne!(id, StreamId::default());
+    }
 }
