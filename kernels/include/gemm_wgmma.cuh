@@ -210,7 +210,9 @@ struct WgmmaRing {
 // One warp's part of a chunk: 16 rows by 8 * TILES tokens.
 template <typename T, int TILES>
 struct WgmmaTile {
-    static constexpr uint32_t AHEAD = 4;  // tiles that what they are added to is loaded ahead
+    static constexpr uint32_t PART = 4;  // tiles of 8 tokens that are finished together
+    // The code of more than four parts would not stay in the cache of instructions.
+    static constexpr uint32_t PARTS_UNROLLED = TILES <= 4 * PART ? TILES / PART : 1;
 
     const WgmmaRing<TILES>& ring;
     float sums[TILES][4];
@@ -295,14 +297,21 @@ struct WgmmaTile {
 
     // Finishes its own sums.
     __device__ __forceinline__ void finish(const FinishUnit& rows, uint32_t token) const {
-        uint2 old[AHEAD];
+#pragma unroll PARTS_UNROLLED
+        for (uint32_t first = 0; first < TILES; first += PART) {
+            uint2 old[PART];
+            float c[PART][4];
 #pragma unroll
-        for (uint32_t j = 0; j < AHEAD; ++j) old[j] = rows.load_old(token + 8 * j);
+            for (uint32_t k = 0; k < PART; ++k) old[k] = rows.load_old(token + 8 * (first + k));
 #pragma unroll
-        for (uint32_t j = 0; j < TILES; ++j) {
-            const uint2 mine = old[j % AHEAD];
-            if (j + AHEAD < TILES) old[j % AHEAD] = rows.load_old(token + 8 * (j + AHEAD));
-            rows.store(sums[j], token + 8 * j, mine);
+            for (uint32_t j = 0; j < TILES * 4; ++j) {
+                const uint32_t tile = j / 4, k = tile % PART;
+                if (tile - k == first) c[k][j % 4] = sums[tile][j % 4];
+            }
+#pragma unroll
+            for (uint32_t k = 0; k < PART; ++k) {
+                rows.store(c[k], token + 8 * (first + k), old[k]);
+            }
         }
     }
 

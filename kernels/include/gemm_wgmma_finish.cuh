@@ -67,6 +67,7 @@ struct FinishUnit {
     __device__ __forceinline__ void store(const float (&c)[4], uint32_t token, uint2 old) const {
         float y[4] = {c[0] + bias[0], c[1] + bias[0], c[2] + bias[1], c[3] + bias[1]};
         if (paired) y[0] = silu_mul(y[0], y[2]), y[1] = silu_mul(y[1], y[3]);
+        if (p.out.dtype == DTYPE_F32) return store_floats(y, token);
         if (!in_pairs) return store_each(y, token);
         if (adds) {
             const float2 low = unpack(transposed(old.x)), high = unpack(transposed(old.y));
@@ -78,6 +79,19 @@ struct FinishUnit {
         uint32_t* pair = pair_of(token + g);
         pair[0] = low;
         if (!paired) pair[4] = high;
+    }
+
+    // Without transposing: a lane's neighbours have the columns beside its own.
+    __device__ __forceinline__ void store_floats(const float (&y)[4], uint32_t token) const {
+        const uint32_t at = token + 2 * t;
+        const uint64_t col = uint64_t(unit) * (paired ? 8 : 16) + g;
+        float* to = global_pointer<float>(p.out.address) + at * uint64_t(p.out.stride) + col;
+#pragma unroll
+        for (uint32_t i = 0; i < 2; ++i, to += p.out.stride) {
+            if (at + i >= p.num_tokens) continue;
+            to[0] = adds ? y[i] + to[0] : y[i];
+            if (!paired) to[8] = adds ? y[i + 2] + to[8] : y[i + 2];
+        }
     }
 
     __device__ __forceinline__ void store_each(const float (&y)[4], uint32_t token) const {
