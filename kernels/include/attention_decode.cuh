@@ -62,9 +62,9 @@ struct DecodeWarp {
         }
     }
 
-    // The cache row of key `lane % 16` of a tile. A key that the query does not see, or at `end` and
-    // beyond, is replaced by one that it sees: such memory has been written, and its weight of 0
-    // hides it. The tile need not exist.
+    // The cache row of key `lane % 16` of a tile. A key that the query does not see, or at `end`
+    // and beyond, is replaced by one that it sees: such memory has been written, and its weight of
+    // 0 hides it. The tile need not exist.
     __device__ __forceinline__ uint32_t find_row(uint32_t tile, uint32_t end) const {
         const uint32_t key = tile * DECODE_TILE + threadIdx.x % DECODE_TILE;
         const uint32_t seen = min(::max(key, query.first), end - 1);

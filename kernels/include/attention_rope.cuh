@@ -5,20 +5,22 @@
 // A lane of `DecodeWarp` holds pieces `4c + t` of a head. Half a head is a multiple of 4 pieces, so
 // what is rotated together lies in one lane: pieces c and c + half of its own.
 //
-// Everything in the cache but the newest token was there before the step, and so is read before
-// `pdl_wait`. The kernels in front that may still run by then are those of the same step: a step
-// begins with copies, and a kernel behind a copy starts after all that was queued in front of it.
-// None of them writes to this cache: its one writer in a step is this launch, which writes what its
-// own sequences read from registers. So a decode batch must not read what it writes for another of
-// its sequences, which the op rules out.
+// Everything in the cache but the newest token was there before the step, so it is read before
+// `pdl_wait`. What may still run by then are kernels of the same step, all of them: a step begins
+// with copies, be it eager, replayed whole or in pieces, and however many are queued; a kernel
+// behind a copy starts after all that was queued in front of the copy. Of these kernels none
+// writes to this cache. In a decode batch its one writer is this launch, and each of its blocks
+// takes what it writes from registers. So no sequence of the batch may read from the cache what
+// the batch writes for another one, even where they share blocks of an older prompt: the op
+// (`Op::Attention`) rules it out.
 #pragma once
 
 #include "attention_decode.cuh"
 #include "fetch.cuh"
 #include "rotate.cuh"
 
-// The cosines and sines of a position: an element of each piece in every lane until they are wanted,
-// then all of them in shared memory of the warp.
+// The cosines and sines of a position, as a row of the table: four elements in each lane until they
+// are wanted, then all of them in shared memory of the warp.
 template <uint32_t DIM>
 struct Angles {
     float4 own;
@@ -165,8 +167,8 @@ struct RopeWarp : DecodeWarp<T, DIM> {
         return 1.0f / sqrtf(sum / DIM + eps);
     }
 
-    // Loads the query, and puts the newest token in its place in tile `last`, if that has it, and in
-    // the cache. `memory` has room for a head.
+    // Loads the query, and puts the newest token in its place in tile `last`, if that has it, and
+    // in the cache. `memory` has room for a head.
     __device__ __forceinline__ void insert(uint32_t last, float* memory) {
         const uint32_t newest = Base::query.end - 1, key = newest % DECODE_TILE;
         const bool has_newest = newest / DECODE_TILE == last;

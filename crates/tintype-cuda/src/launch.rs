@@ -34,7 +34,7 @@ pub(crate) struct Launch {
     /// Dynamic shared memory of a block.
     pub(crate) shared_bytes: u32,
     /// Whether the kernel may start before the one in front of it ends: it waits for that itself,
-    /// before it touches anything but weights.
+    /// before it touches anything but weights and what was there before the step.
     pub(crate) programmatic: bool,
     /// The kernel's one parameter, by value.
     pub(crate) params: Box<[u8]>,
