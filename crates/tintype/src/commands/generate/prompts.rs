@@ -20,7 +20,7 @@ const HEADER_CHARS: usize = 70;
 /// The prompts as they were written, for a model that can take them.
 pub(super) enum Prompts<'a> {
     /// To be tokenized; as messages of a user, where there is a template.
-    Texts { texts: Vec<String>, template: Option<ChatTemplate>, tokenizer_json: &'a [u8] },
+    Texts { texts: Vec<String>, template: Option<Box<ChatTemplate>>, tokenizer_json: &'a [u8] },
     /// Taken as they are; a tokenizer is for the output.
     Ids { ids: Vec<Vec<u32>>, tokenizer_json: Option<&'a [u8]> },
 }
@@ -50,7 +50,7 @@ impl<'a> Prompts<'a> {
                 "{name} has no tokenizer.json, so it cannot take text; use --prompt-ids"
             ))
         })?;
-        let template = if chat { Some(chat_template(files)?) } else { None };
+        let template = if chat { Some(Box::new(chat_template(files)?)) } else { None };
         Ok(Self::Texts { texts, template, tokenizer_json })
     }
 
