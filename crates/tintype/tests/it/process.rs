@@ -103,8 +103,9 @@ pub(crate) fn fixture(name: &str) -> String {
     folder.to_str().unwrap().into()
 }
 
-/// An empty folder of this name, for one test alone.
+/// An empty folder, named so and after this process, for one test of it alone.
 pub(crate) fn scratch(name: &str) -> PathBuf {
+    let name = format!("{name}-{}", std::process::id());
     let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
     if folder.exists() {
         fs::remove_dir_all(&folder).unwrap();
