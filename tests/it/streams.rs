@@ -45,12 +45,17 @@ impl TestStream for CudaStream {
     }
 }
 
+/// Enough for a stream in each of the threads that run tests, on machines with many; one byte less
+/// than what gives each of them a large workspace. Memory that nothing allocates costs nothing.
+const FAKE_MEMORY_BYTES: u64 = (4 << 30) - 1;
+
 /// The fake driver, loaded before any other can be; `None` where tests run on a GPU.
 pub(crate) static FAKE_DRIVER: LazyLock<Option<FakeDriver>> = LazyLock::new(|| {
     let is_gpu = std::env::var("TINTYPE_TEST_DEVICE").is_ok_and(|device| device == "gpu");
     (!is_gpu).then(|| {
         let driver = FakeDriver::load().unwrap();
         driver.set("summary", 1).unwrap();
+        driver.set("memory_bytes", FAKE_MEMORY_BYTES).unwrap();
         driver
     })
 });
