@@ -109,15 +109,17 @@ fn a_step_that_waits_for_logits_is_used_before_that() {
 #[test]
 fn as_many_captures_follow_a_step_as_fit_behind_it() {
     let (mut engine, watch) = watched::engine(&config("{}"), BACKGROUND);
-    watch.delay.set(Duration::from_millis(20));
     engine.add_request(plain_requests(1, 9).remove(0)).unwrap();
-    let mut num_captured = || {
+    let mut num_captured = |delay| {
+        watch.delay.set(delay);
         engine.step().unwrap();
         captured(&engine).len()
     };
+    // Room for two captures, however busy the machine is.
+    let long = Duration::from_millis(500);
     // Nothing is known of the first prompt, nor of the first decode.
-    assert_eq!([num_captured(), num_captured()], [1, 2]);
-    assert!(num_captured() > 3);
+    assert_eq!([num_captured(Duration::ZERO), num_captured(long)], [1, 2]);
+    assert!(num_captured(Duration::ZERO) > 3);
 }
 
 #[test]
