@@ -43,10 +43,16 @@ impl BatchDescriptor {
 
 impl fmt::Display for BatchDescriptor {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { num_tokens, num_seqs, uniform } = self;
+        let Self { num_tokens, num_seqs, uniform } = *self;
+        let ending = |count: u32| if count == 1 { "" } else { "s" };
         match uniform {
-            true => write!(f, "decode of {num_seqs} sequences"),
-            false => write!(f, "mixed batch of {num_tokens} tokens, {num_seqs} sequences"),
+            true => write!(f, "decode of {num_seqs} sequence{}", ending(num_seqs)),
+            false => write!(
+                f,
+                "mixed batch of {num_tokens} token{}, {num_seqs} sequence{}",
+                ending(num_tokens),
+                ending(num_seqs)
+            ),
         }
     }
 }
@@ -87,5 +93,19 @@ pub struct GraphKey {
 impl fmt::Display for GraphKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} graph for a {}", self.mode, self.descriptor)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_of_something_is_singular() {
+        let text = |descriptor: BatchDescriptor| descriptor.to_string();
+        assert_eq!(text(BatchDescriptor::decode(1)), "decode of 1 sequence");
+        assert_eq!(text(BatchDescriptor::decode(2)), "decode of 2 sequences");
+        assert_eq!(text(BatchDescriptor::mixed(1, 4)), "mixed batch of 1 token, 1 sequence");
+        assert_eq!(text(BatchDescriptor::mixed(8, 4)), "mixed batch of 8 tokens, 4 sequences");
     }
 }

@@ -108,8 +108,9 @@ impl fmt::Display for ModeReport {
                 write!(f, " {} {kind} sizes {first}..={last},", sizes.len())?;
             }
         }
-        let (graphs, seconds) = (self.num_graphs, self.total_ms / 1e3);
-        write!(f, " {graphs} graphs in {seconds:.3} s, {} bytes", self.size_bytes)
+        let (count, seconds) = (self.num_graphs, self.total_ms / 1e3);
+        let graphs = if count == 1 { "graph" } else { "graphs" };
+        write!(f, " {count} {graphs} in {seconds:.3} s, {} bytes", self.size_bytes)
     }
 }
 

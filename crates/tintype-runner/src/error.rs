@@ -154,7 +154,11 @@ pub enum EngineError {
     },
     /// A step failed, and with it every request of the engine. Nothing of them is left, and their
     /// KV blocks are free again.
-    #[error("a step failed, and with it {} requests: {source}", failed.len())]
+    #[error(
+        "a step failed, and with it {} request{}: {source}",
+        failed.len(),
+        if failed.len() == 1 { "" } else { "s" }
+    )]
     Step {
         /// The requests, in the order in which they were added.
         failed: Vec<RequestId>,

@@ -50,7 +50,7 @@ fn prints_as_an_aligned_table() {
     assert_eq!(words(lines[1]), "PIECEWISE mixed 512 256 12 3 10 1.500 0.250 0.250 4096 7");
     assert_eq!(words(lines[3]), "FULL decode 8 8 12 1 10 1.500 0.250 0.250 4096 7");
     assert_eq!(lines[4], "PIECEWISE: 2 mixed sizes 8..=512, 6 graphs in 0.004 s, 8192 bytes");
-    assert_eq!(lines[5], "FULL: 1 decode sizes 8..=8, 1 graphs in 0.002 s, 4096 bytes");
+    assert_eq!(lines[5], "FULL: 1 decode sizes 8..=8, 1 graph in 0.002 s, 4096 bytes");
     assert!(lines[6].starts_with("note: "), "{text}");
 }
 
