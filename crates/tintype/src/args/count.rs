@@ -2,6 +2,7 @@
 
 use std::num::NonZeroUsize;
 
+use tintype_config::MAX_LIMIT;
 use tintype_cpu::MAX_THREADS;
 
 /// A count of which there must be one.
@@ -10,6 +11,11 @@ pub(super) fn at_least_1(text: &str) -> Result<NonZeroUsize, String> {
         true if text.bytes().any(|byte| byte != b'0') => format!("expected at most {}", usize::MAX),
         _ => "expected a whole number, at least 1".into(),
     })
+}
+
+/// A limit of the engine, whose range is the configuration's business once it is a number.
+pub(super) fn limit(text: &str) -> Result<usize, String> {
+    text.parse().map_err(|_| format!("expected 1 to {MAX_LIMIT}"))
 }
 
 /// How many threads work on a step.

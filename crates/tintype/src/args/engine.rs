@@ -9,7 +9,7 @@ use tintype_model::ModelFiles;
 use tintype_runner::{EngineError, EngineOptions, RequestLimits};
 
 use super::compilation::CompilationArgs;
-use super::count::at_least_1;
+use super::count::{at_least_1, limit};
 use super::{DeviceArgs, ModelArgs};
 
 /// Model, device, limits and graphs.
@@ -30,16 +30,16 @@ pub(crate) struct EngineArgs {
 #[command(next_help_heading = "Limits")]
 pub(crate) struct LimitArgs {
     /// Most sequences in one step [default: 256]
-    #[arg(long, value_name = "N", allow_negative_numbers = true)]
+    #[arg(long, value_name = "N", value_parser = limit, allow_negative_numbers = true)]
     max_num_seqs: Option<usize>,
     /// Most tokens in one step [default: 2048]
-    #[arg(long, value_name = "N", allow_negative_numbers = true)]
+    #[arg(long, value_name = "N", value_parser = limit, allow_negative_numbers = true)]
     max_num_batched_tokens: Option<usize>,
     /// Most tokens of one sequence, prompt included [default: the model's]
-    #[arg(long, value_name = "N", allow_negative_numbers = true)]
+    #[arg(long, value_name = "N", value_parser = limit, allow_negative_numbers = true)]
     max_model_len: Option<usize>,
     /// Tokens in one block of the KV cache [default: 16]
-    #[arg(long, value_name = "N", allow_negative_numbers = true)]
+    #[arg(long, value_name = "N", value_parser = limit, allow_negative_numbers = true)]
     block_size: Option<usize>,
     /// Blocks of the KV cache [default: what the limits need, as far as memory goes]
     #[arg(long, value_name = "N", value_parser = at_least_1, allow_negative_numbers = true)]

@@ -149,6 +149,8 @@ fn what_is_negative_is_a_value_and_no_flag() {
         let message = error(&["generate", "-p", "x", flag, "-2"]);
         assert!(message.contains("invalid value '-2'"), "{message}");
     }
+    let message = error(&["config", "--max-num-seqs", "-2"]);
+    assert!(message.contains("expected 1 to 16777216"), "{message}");
 }
 
 #[test]
