@@ -5,7 +5,8 @@ use bytemuck::{Pod, Zeroable};
 use super::{GemmParams, View};
 
 /// `gemm_wgmma_*`: `out = epilogue(x * weight^T + bias)` with a packed weight. `x` is arranged by
-/// `gemm_arrange_*`, and its stride is the tokens of a group of columns. A cluster cuts the columns.
+/// `gemm_arrange_*`, and its stride is the tokens of a group of columns. A cluster cuts the
+/// columns.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Pod, Zeroable)]
 #[repr(C)]
 pub struct GemmWgmmaParams {

@@ -11,6 +11,7 @@ use super::*;
 on_each_stream! {
     the_text_is_that_of_start_up_and_of_eager,
     every_graph_is_captured_in_the_end,
+    nothing_is_captured_where_nothing_is_replayed,
 }
 
 const BACKGROUND: GraphOptions = GraphOptions {
@@ -63,6 +64,16 @@ fn the_text_is_that_of_start_up_and_of_eager<S: TestStream>() {
         assert_eq!(found, startup, "{mode}");
         assert_same(&found, &eager, mode);
         assert!(engine.stats().steps.total_replays() > 0, "{mode}: nothing was replayed");
+    }
+}
+
+fn nothing_is_captured_where_nothing_is_replayed<S: TestStream>() {
+    let debug = GraphOptions { debug: true, ..BACKGROUND };
+    let forced = GraphOptions { force_eager: true, ..BACKGROUND };
+    for graphs in [debug, forced] {
+        let mut engine = try_engine::<S>(LLAMA, &config(FULL), with(graphs)).unwrap();
+        engine.generate(requests(1, 3)).unwrap();
+        assert_eq!(captured(&engine), vec![], "{graphs:?}");
     }
 }
 

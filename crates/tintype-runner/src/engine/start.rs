@@ -88,8 +88,15 @@ impl<S: Stream> Engine<S> {
         progress: &mut dyn FnMut(Progress),
     ) -> Result<(), EngineError> {
         let GraphOptions { policy, verify, .. } = self.options.graphs;
-        if policy == CapturePolicy::Startup {
-            self.runner.capture_all(&mut |captured| progress(Progress::Capturing(captured)))?;
+        match policy {
+            CapturePolicy::Startup => {
+                self.runner.capture_all(&mut |captured| progress(Progress::Capturing(captured)))?;
+            }
+            // Nobody would replay what is captured behind steps.
+            CapturePolicy::Background if self.runner.pool.replays_nothing() => {
+                self.runner.pool.seal();
+            }
+            CapturePolicy::Background | CapturePolicy::Lazy => {}
         }
         self.seal_when_complete();
         if policy == CapturePolicy::Startup && verify {
