@@ -42,10 +42,10 @@ pub(super) fn plan(op: &Op, at: &dyn Placement, launches: &mut Vec<Launch>) -> R
     };
     let first = launches.len();
     let matmul = Matmul { out, x, weight, bias, epilogue, placed: at.weight(weight) };
-    match norm {
-        _ if matmul.suits_packed(norm, at) => matmul.arranged(norm, at, launches)?,
-        None => launches.push(matmul.product(at, matmul.params(at))),
-        Some(norm) => matmul.normalised(norm, at, launches)?,
+    match (matmul.packed_split(norm, at), norm) {
+        (Some(split), _) => matmul.arranged(split, norm, at, launches)?,
+        (None, None) => launches.push(matmul.product(at, matmul.params(at))),
+        (None, Some(norm)) => matmul.normalised(norm, at, launches)?,
     }
     let programmatic = at.chip().is_hopper();
     launches[first..].iter_mut().for_each(|launch| launch.programmatic = programmatic);
@@ -162,16 +162,18 @@ impl Matmul {
         Ok(())
     }
 
-    /// Whether the kernels for packed weights take the product, and there is room to arrange x.
-    fn suits_packed(&self, norm: Option<Norm>, at: &dyn Placement) -> bool {
+    /// How the kernels for packed weights share out the product, or its first part; `None` if they
+    /// do not take it, or there is no room to arrange x.
+    fn packed_split(&self, norm: Option<Norm>, at: &dyn Placement) -> Option<wgmma::Split> {
         let Placed { layout, .. } = self.placed;
         let in_pairs = |view: View| view.address.is_multiple_of(4) && view.stride.is_multiple_of(2);
         let same_type = norm.is_some() || self.x.dtype == self.weight.dtype;
         let norm = norm.is_none_or(|norm| at.view(norm.weight).address.is_multiple_of(4));
-        matches!(layout, Layout::Packed { .. })
+        let suits = matches!(layout, Layout::Packed { .. })
             && self.suits_tensor_cores(at.chip())
-            && (same_type && norm && in_pairs(at.view(self.x)))
-            && self.tokens_at_a_time(self.room(at)).and_then(|most| self.split(most, at)).is_some()
+            && (same_type && norm && in_pairs(at.view(self.x)));
+        let most = self.tokens_at_a_time(self.room(at)).filter(|_| suits)?;
+        self.split(most, at)
     }
 
     /// Rows of x in 16 bits that the workspace holds.
@@ -185,9 +187,11 @@ impl Matmul {
         wgmma::Split::best(self.x.rows.min(most), [rows, cols], self.room(at), at.chip())
     }
 
-    /// Launches that arrange x and multiply, as many tokens at a time as the workspace holds.
+    /// Launches that arrange x and multiply, as many tokens at a time as the workspace holds; the
+    /// first part, and all of its size, by `split`.
     fn arranged(
         &self,
+        split: wgmma::Split,
         norm: Option<Norm>,
         at: &dyn Placement,
         launches: &mut Vec<Launch>,
@@ -196,7 +200,10 @@ impl Matmul {
         let norm = norm.map(|norm| (at.view(norm.weight), norm.eps));
         let (dtype, address) = (self.weight.dtype, at.workspace().address);
         for part in self.parts(most) {
-            let split = part.split(most, at);
+            let split = match part.x.rows == self.x.rows.min(most) {
+                true => Some(split),
+                false => part.split(most, at),
+            };
             let split = split.ok_or_else(|| refused("matmul", "a chip without room".into()))?;
             let params = part.params(at);
             let shape = [part.x.rows, part.x.cols];

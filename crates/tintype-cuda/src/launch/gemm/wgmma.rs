@@ -112,7 +112,11 @@ impl Split {
     /// [`Split::cost`] knows, of those for which the arranged x takes up to `room` tokens.
     pub(super) fn best(tokens: u32, [rows, cols]: [u32; 2], room: u64, chip: Chip) -> Option<Self> {
         let (units, groups) = (rows / UNIT_ROWS, cols / SLOT_COLS);
-        let ways = KERNELS.iter().flat_map(|kernel| CLUSTERS.map(|cluster| (kernel, cluster)));
+        // A tile beyond the first that holds all tokens only takes longer. This is worth looking
+        // at, since every product of every graph comes by here.
+        let largest = KERNELS.iter().position(|kernel| kernel.tokens >= tokens);
+        let kernels = &KERNELS[..=largest.unwrap_or(KERNELS.len() - 1)];
+        let ways = kernels.iter().flat_map(|kernel| CLUSTERS.map(|cluster| (kernel, cluster)));
         let splits = ways.flat_map(|(kernel, cluster)| {
             let token_tiles = tokens.div_ceil(kernel.tokens);
             let places = num_clusters(chip, cluster);
