@@ -7,6 +7,8 @@ mod attention;
 mod gemm;
 mod matvec;
 mod rows;
+#[cfg(test)]
+mod sample_chips;
 
 use std::ops::Range;
 

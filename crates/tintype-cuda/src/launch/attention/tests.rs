@@ -3,21 +3,10 @@
 use tintype_kernels::params::RopeAttentionParams;
 use tintype_ops::{AttentionMeta, Buffer, DType, KvCache, Norm, RopeKv, Tensor, Weight};
 
+use super::super::sample_chips::{AMPERE, HOPPER};
 use super::super::{Layout, Placed, Workspace};
 use super::*;
 
-const HOPPER: Chip = Chip {
-    compute_capability: (9, 0),
-    num_sms: 132,
-    max_shared_bytes: 227 << 10,
-    clusters_of_4: 30,
-};
-const AMPERE: Chip = Chip {
-    compute_capability: (8, 0),
-    num_sms: 108,
-    max_shared_bytes: 163 << 10,
-    clusters_of_4: 0,
-};
 /// As an emulated chip.
 const SMALL: Chip = Chip { num_sms: 4, ..HOPPER };
 

@@ -5,20 +5,9 @@ use tintype_kernels::params::{ArrangeParams, F32 as F32_TAG, GemmWgmmaParams, No
 use tintype_ops::Buffer;
 
 use super::super::Workspace;
+use super::super::sample_chips::{AMPERE, HOPPER};
 use super::*;
 
-const HOPPER: Chip = Chip {
-    compute_capability: (9, 0),
-    num_sms: 132,
-    max_shared_bytes: 227 << 10,
-    clusters_of_4: 30,
-};
-const AMPERE: Chip = Chip {
-    compute_capability: (8, 0),
-    num_sms: 108,
-    max_shared_bytes: 163 << 10,
-    clusters_of_4: 0,
-};
 const PACKED: Layout = Layout::Packed { gate_up: false };
 const PAIRED: Layout = Layout::Packed { gate_up: true };
 

@@ -4,21 +4,10 @@ use bytemuck::Pod;
 use tintype_kernels::params::{BF16, F32 as F32_TAG, MatvecPackedParams, NormParams, PackParams};
 use tintype_ops::{Buffer, WeightRole};
 
+use super::super::sample_chips::{AMPERE, HOPPER};
 use super::super::{Chip, Workspace};
 use super::*;
 
-const HOPPER: Chip = Chip {
-    compute_capability: (9, 0),
-    num_sms: 132,
-    max_shared_bytes: 227 << 10,
-    clusters_of_4: 30,
-};
-const AMPERE: Chip = Chip {
-    compute_capability: (8, 0),
-    num_sms: 108,
-    max_shared_bytes: 163 << 10,
-    clusters_of_4: 0,
-};
 const PACKED: Layout = Layout::Packed { gate_up: false };
 const PAIRED: Layout = Layout::Packed { gate_up: true };
 const WEIGHT: u64 = 1 << 50;

@@ -4,21 +4,9 @@ use bytemuck::Pod;
 use tintype_kernels::params::{ExpertsParams, MoeCombineParams};
 use tintype_ops::{Buffer, DType};
 
+use super::super::sample_chips::{AMPERE, HOPPER};
 use super::super::{Chip, Placed, Workspace};
 use super::*;
-
-const HOPPER: Chip = Chip {
-    compute_capability: (9, 0),
-    num_sms: 132,
-    max_shared_bytes: 227 << 10,
-    clusters_of_4: 30,
-};
-const AMPERE: Chip = Chip {
-    compute_capability: (8, 0),
-    num_sms: 108,
-    max_shared_bytes: 163 << 10,
-    clusters_of_4: 0,
-};
 
 /// Buffer and weight `i` lie at `i << 32`.
 struct Fake {
