@@ -1,5 +1,6 @@
 //! The engine: the same text whatever the batch, the padding and the graphs.
 
+mod ahead;
 mod background;
 mod batching;
 mod failures;

@@ -5,8 +5,8 @@ use std::time::{Duration, Instant};
 use rayon::prelude::*;
 use rayon::{ThreadPool, ThreadPoolBuilder};
 use tintype_ops::{
-    Buffer, DType, DeviceInfo, Enqueue, Error, GraphInfo, GraphSupport, MemoryInfo, Op, ReadProbe,
-    Result, Stream, StreamId, Tensor, Weight, WeightSource,
+    Allocations, Buffer, DType, DeviceInfo, Enqueue, Error, GraphInfo, GraphSupport, MemoryInfo,
+    Op, ReadProbe, Result, Stream, StreamId, Tensor, Weight, WeightSource, require_copy_size,
 };
 
 use crate::execute::execute;
@@ -78,6 +78,7 @@ impl Enqueue for CpuStream {
 impl Stream for CpuStream {
     type Graph = CpuGraph;
     type GraphExec = CpuGraphExec;
+    type Download = Vec<u8>;
 
     fn device_info(&self) -> DeviceInfo {
         let num_workers = self.num_threads();
@@ -87,6 +88,7 @@ impl Stream for CpuStream {
             num_workers,
             can_capture: true,
             graph_support: GraphSupport::Always,
+            is_async: false,
         }
     }
 
@@ -112,6 +114,20 @@ impl Stream for CpuStream {
 
     fn download(&mut self, dst: &mut [u8], src: Tensor) -> Result<()> {
         self.memory.download(dst, src)
+    }
+
+    fn start_download(&mut self, src: Tensor) -> Result<Vec<u8>> {
+        let len = src.size_bytes() as usize;
+        self.memory.require_host_copy("download", src, len)?;
+        let mut copy = vec![0; len];
+        self.memory.download(&mut copy, src)?;
+        Ok(copy)
+    }
+
+    fn finish_download(&mut self, download: Vec<u8>, dst: &mut [u8]) -> Result<()> {
+        require_copy_size(dst.len() as u64, download.len() as u64)?;
+        dst.copy_from_slice(&download);
+        Ok(())
     }
 
     fn synchronize(&mut self) -> Result<()> {

@@ -15,6 +15,7 @@
 
 mod capture;
 mod device;
+mod download;
 mod driver;
 mod graph;
 mod host_copy;
@@ -30,6 +31,7 @@ mod stream;
 mod weights;
 
 pub use device::{DeviceSummary, RECOMMENDED_ENVIRONMENT, devices};
+pub use download::CudaDownload;
 pub use driver::Version;
 pub use graph::{CudaGraph, CudaGraphExec};
 pub use open_error::OpenError;

@@ -13,6 +13,7 @@ use tintype_ops::{
 use crate::OpenError;
 use crate::capture::capture;
 use crate::device::{DeviceSummary, OpenDevice};
+use crate::download::{CudaDownload, Downloads};
 use crate::driver::{Context, Queue};
 use crate::graph::{CudaGraph, CudaGraphExec, GraphMemory};
 use crate::kernels::Kernels;
@@ -49,6 +50,7 @@ pub struct CudaStream {
     loader: Option<Loader>,
     kernels: Arc<Kernels>,
     staging: Staging,
+    downloads: Downloads,
     memory: Memory,
     queue: Queue,
     context: Arc<Context>,
@@ -82,6 +84,7 @@ impl CudaStream {
         Ok(Self {
             loader: None,
             kernels: Arc::new(kernels),
+            downloads: Downloads::new(&context),
             staging: Staging::new(&context).map_err(making("the staging buffer"))?,
             memory: memory.map_err(making("the workspace"))?,
             queue,
@@ -138,6 +141,7 @@ impl Enqueue for CudaStream {
 impl Stream for CudaStream {
     type Graph = CudaGraph;
     type GraphExec = CudaGraphExec;
+    type Download = CudaDownload;
 
     fn device_info(&self) -> DeviceInfo {
         DeviceInfo {
@@ -145,6 +149,7 @@ impl Stream for CudaStream {
             num_workers: self.device.num_sms as usize,
             can_capture: true,
             graph_support: GraphSupport::Always,
+            is_async: true,
         }
     }
 
@@ -188,6 +193,18 @@ impl Stream for CudaStream {
         self.memory.require_host_copy("download", src, dst.len())?;
         let address = self.memory.view(src).address;
         self.staging.download(&self.queue, dst, (src, address))
+    }
+
+    fn start_download(&mut self, src: Tensor) -> Result<CudaDownload> {
+        self.enter_with_weights()?;
+        self.memory.require_host_copy("download", src, src.size_bytes() as usize)?;
+        let address = self.memory.view(src).address;
+        self.downloads.start(&self.id, &self.queue, (src, address))
+    }
+
+    fn finish_download(&mut self, download: CudaDownload, dst: &mut [u8]) -> Result<()> {
+        self.enter()?;
+        self.downloads.finish(&self.id, download, dst)
     }
 
     fn synchronize(&mut self) -> Result<()> {

@@ -12,7 +12,7 @@ use tintype_config::{CompilationConfig, EngineConfig, resolve};
 use tintype_graph::{BatchDescriptor, GraphOptions, GraphPool, backend_of};
 use tintype_ops::{
     Buffer, DType, DeviceInfo, Enqueue, Error, GraphInfo, GraphSupport, MemoryInfo, Op, Result,
-    Stream, Tensor, Weight, WeightSource, check,
+    Stream, Tensor, Weight, WeightSource, check, require_copy_size,
 };
 
 /// A device of vectors. A graph of it is a list of ops, checked when they were recorded.
@@ -61,6 +61,7 @@ impl Enqueue for TinyStream {
 impl Stream for TinyStream {
     type Graph = Vec<Op>;
     type GraphExec = Vec<Op>;
+    type Download = Vec<u8>;
 
     fn device_info(&self) -> DeviceInfo {
         DeviceInfo {
@@ -68,6 +69,7 @@ impl Stream for TinyStream {
             num_workers: 1,
             can_capture: true,
             graph_support: GraphSupport::Always,
+            is_async: false,
         }
     }
 
@@ -92,21 +94,23 @@ impl Stream for TinyStream {
 
     fn upload(&mut self, dst: Tensor, src: &[u8]) -> Result<()> {
         let bytes = self.bytes(dst)?;
-        let (found_bytes, expected_bytes) = (src.len() as u64, bytes.len() as u64);
-        if found_bytes != expected_bytes {
-            return Err(Error::HostCopySize { found_bytes, expected_bytes });
-        }
+        require_copy_size(src.len() as u64, bytes.len() as u64)?;
         bytes.copy_from_slice(src);
         Ok(())
     }
 
     fn download(&mut self, dst: &mut [u8], src: Tensor) -> Result<()> {
-        let bytes = self.bytes(src)?;
-        let (found_bytes, expected_bytes) = (dst.len() as u64, bytes.len() as u64);
-        if found_bytes != expected_bytes {
-            return Err(Error::HostCopySize { found_bytes, expected_bytes });
-        }
-        dst.copy_from_slice(bytes);
+        let download = self.start_download(src)?;
+        self.finish_download(download, dst)
+    }
+
+    fn start_download(&mut self, src: Tensor) -> Result<Vec<u8>> {
+        Ok(self.bytes(src)?.to_vec())
+    }
+
+    fn finish_download(&mut self, download: Vec<u8>, dst: &mut [u8]) -> Result<()> {
+        require_copy_size(dst.len() as u64, download.len() as u64)?;
+        dst.copy_from_slice(&download);
         Ok(())
     }
 

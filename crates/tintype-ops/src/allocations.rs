@@ -40,11 +40,7 @@ pub trait Allocations {
             return Err(Error::InvalidOp { op: name, what });
         }
         self.require_tensor(tensor)?;
-        let (found_bytes, expected_bytes) = (found as u64, tensor.size_bytes());
-        if found_bytes != expected_bytes {
-            return Err(Error::HostCopySize { found_bytes, expected_bytes });
-        }
-        Ok(())
+        require_copy_size(found as u64, tensor.size_bytes())
     }
 
     /// Checks that `start..end` are bytes of a buffer.
@@ -89,6 +85,17 @@ pub trait Allocations {
         }
         let what = format!("{weight} is not a weight of this stream; use the one that loaded it");
         Err(Error::InvalidOp { op, what })
+    }
+}
+
+/// Checks that a host slice of `found_bytes` has room for a copy of exactly `expected_bytes`.
+///
+/// # Errors
+/// [`Error::HostCopySize`].
+pub const fn require_copy_size(found_bytes: u64, expected_bytes: u64) -> Result<()> {
+    match found_bytes == expected_bytes {
+        true => Ok(()),
+        false => Err(Error::HostCopySize { found_bytes, expected_bytes }),
     }
 }
 

@@ -30,7 +30,7 @@ pub mod sampling;
 #[cfg(test)]
 mod sample_ops;
 
-pub use allocations::Allocations;
+pub use allocations::{Allocations, require_copy_size};
 pub use error::{Error, Result};
 pub use op::{AttentionMeta, Epilogue, Norm, Op, RopeKv};
 pub use operand::{Access, Memory, Operand};

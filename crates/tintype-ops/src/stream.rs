@@ -50,6 +50,9 @@ pub struct DeviceInfo {
     pub can_capture: bool,
     /// What attention can do inside a graph.
     pub graph_support: GraphSupport,
+    /// Whether the host goes on while what it queued runs. Where not, an op has run when it is
+    /// queued, and to queue work ahead of time gains nothing.
+    pub is_async: bool,
 }
 
 /// The device's memory.
@@ -91,6 +94,8 @@ pub trait Stream: Enqueue {
     type Graph;
     /// Instantiated, replayable: a `CUgraphExec`, or a checked list of ops on the CPU.
     type GraphExec;
+    /// A copy to the host that is on its way. One that is dropped is given up.
+    type Download;
 
     /// What the device is and can do.
     fn device_info(&self) -> DeviceInfo;
@@ -130,6 +135,19 @@ pub trait Stream: Enqueue {
     /// # Errors
     /// When sizes differ, or when queued work failed.
     fn download(&mut self, dst: &mut [u8], src: Tensor) -> Result<()>;
+
+    /// Queues a copy of `src` to the host behind all queued work, and does not wait for it.
+    ///
+    /// # Errors
+    /// When the stream has no such memory, or there is no room on the host.
+    fn start_download(&mut self, src: Tensor) -> Result<Self::Download>;
+
+    /// Waits for the copy, but for nothing that was queued behind it, and brings it to `dst`, rows
+    /// closely packed.
+    ///
+    /// # Errors
+    /// When sizes differ, or when work queued before the copy failed.
+    fn finish_download(&mut self, download: Self::Download, dst: &mut [u8]) -> Result<()>;
 
     /// Waits for all queued work.
     ///

@@ -79,12 +79,16 @@ pub(crate) struct BlockTables {
 
 /// The inputs of a step, one vector per tensor. Reused from step to step.
 ///
-/// Padding is what no real row can notice: a token and position that are valid, no slot (−1), and
-/// sequences without tokens (`cu_seqlens` repeats the number of real ones) and without context.
-/// Block tables of such sequences are never read and are left as they are.
+/// Padding is what no real row can notice: a position that is valid, no slot (−1), and sequences
+/// without tokens (`cu_seqlens` repeats the number of real ones) and without context. Their token
+/// is whichever the device has there; block tables of such sequences are never read and are left
+/// as they are.
 #[derive(Debug, Default)]
 pub(crate) struct HostBatch {
     pub(crate) shape: BatchShape,
+    /// Leading tokens that the device has drawn itself.
+    num_drawn: usize,
+    /// Those behind them, without padding.
     ids: Vec<i32>,
     positions: Vec<i32>,
     slots: Vec<i32>,
@@ -103,12 +107,24 @@ pub(crate) struct HostBatch {
 }
 
 impl HostBatch {
-    /// Replaces the content by `rows`, at least one, padded to `shape`, which holds them.
-    pub(crate) fn fill(&mut self, rows: &[BatchRow<'_>], shape: BatchShape, block_size: usize) {
+    /// Replaces the content by `rows`, at least one, padded to `shape`, which holds them. The
+    /// first `num_drawn` rows have one token each, which is on the device.
+    pub(crate) fn fill(
+        &mut self,
+        rows: &[BatchRow<'_>],
+        num_drawn: usize,
+        shape: BatchShape,
+        block_size: usize,
+    ) {
         self.clear();
+        self.num_drawn = num_drawn;
         self.cu_seqlens.push(0);
         for row in rows {
             self.push_tokens(row, block_size);
+        }
+        for row in &rows[num_drawn..] {
+            let uncomputed = row.sequence.num_computed..row.context_len();
+            self.ids.extend(row.sequence.tokens[uncomputed].iter().map(|&id| id as i32));
         }
         self.push_block_tables(rows, block_size);
         self.params.extend(rows.iter().map(BatchRow::sample_params));
@@ -116,13 +132,18 @@ impl HostBatch {
         self.shape = shape;
     }
 
-    /// All inputs but block tables as one list of words, in the order in which they lie on the
-    /// device: slots, ids, positions, `cu_seqlens`, `context_lens`, `logit_rows`, which take
+    /// The tokens that the device does not have, and the row of the first.
+    pub(crate) fn ids(&self) -> (usize, &[i32]) {
+        (self.num_drawn, &self.ids)
+    }
+
+    /// All other inputs but block tables as one list of words, in the order in which they lie on
+    /// the device: slots, positions, `cu_seqlens`, `context_lens`, `logit_rows`, which take
     /// `num_logit_words`, then parameters.
     pub(crate) fn pack(&mut self, num_logit_words: usize) -> &[i32] {
-        let Self { packed, slots, ids, positions, cu_seqlens, context_lens, .. } = self;
+        let Self { packed, slots, positions, cu_seqlens, context_lens, .. } = self;
         packed.clear();
-        for column in [slots, ids, positions, cu_seqlens, context_lens] {
+        for column in [slots, positions, cu_seqlens, context_lens] {
             packed.extend_from_slice(column);
         }
         let params = packed.len() + num_logit_words;
@@ -162,16 +183,16 @@ impl HostBatch {
     }
 
     fn push_tokens(&mut self, row: &BatchRow<'_>, block_size: usize) {
-        let Sequence { tokens, num_computed, block_table, .. } = row.sequence;
+        let Sequence { num_computed, block_table, .. } = row.sequence;
         for position in *num_computed..row.context_len() {
             let block = block_table[position / block_size] as usize;
-            self.ids.push(tokens[position] as i32);
             self.positions.push(position as i32);
             self.slots.push((block * block_size + position % block_size) as i32);
         }
-        self.cu_seqlens.push(self.ids.len() as i32);
+        let num_tokens = self.positions.len() as i32;
+        self.cu_seqlens.push(num_tokens);
         self.context_lens.push(row.context_len() as i32);
-        self.logit_rows.push(self.ids.len() as i32 - 1);
+        self.logit_rows.push(num_tokens - 1);
     }
 
     fn push_block_tables(&mut self, rows: &[BatchRow<'_>], block_size: usize) {
@@ -188,12 +209,11 @@ impl HostBatch {
 
     fn pad(&mut self, shape: BatchShape) {
         let (num_tokens, num_seqs) = (shape.num_tokens as usize, shape.num_seqs as usize);
-        let (real_tokens, real_seqs) = (self.ids.len(), self.context_lens.len());
+        let (real_tokens, real_seqs) = (self.positions.len(), self.context_lens.len());
         assert!(
             (1..=num_tokens).contains(&real_tokens) && real_seqs <= num_seqs,
             "{real_tokens} tokens of {real_seqs} sequences in {shape:?}"
         );
-        self.ids.resize(num_tokens, self.ids[0]);
         self.positions.resize(num_tokens, self.positions[0]);
         self.slots.resize(num_tokens, -1);
         self.cu_seqlens.resize(num_seqs + 1, real_tokens as i32);
@@ -229,8 +249,8 @@ mod tests {
             BatchRow { sequence: &decode, num_tokens: 1 },
         ];
         let mut batch = HostBatch::default();
-        batch.fill(&rows, BatchShape { num_tokens: 6, num_seqs: 3, decode: false }, 4);
-        assert_eq!(batch.ids, [102, 103, 104, 103, 102, 102]);
+        batch.fill(&rows, 0, BatchShape { num_tokens: 6, num_seqs: 3, decode: false }, 4);
+        assert_eq!(batch.ids(), (0, &[102, 103, 104, 103][..]));
         assert_eq!(batch.positions, [2, 3, 4, 3, 2, 2]);
         assert_eq!(batch.slots, [22, 23, 36, 7, -1, -1]);
         assert_eq!(batch.cu_seqlens, [0, 3, 4, 4]);
@@ -249,13 +269,13 @@ mod tests {
         let rows = [BatchRow { sequence: &only, num_tokens: 1 }];
         let mut batch = HostBatch::default();
         let shape = BatchShape { num_tokens: 2, num_seqs: 1, decode: false };
-        batch.fill(&rows, shape, 4);
+        batch.fill(&rows, 0, shape, 4);
         let params = bytemuck::cast::<_, [i32; 8]>(SampleParams::GREEDY);
-        let columns = [18, -1, 102, 102, 2, 2, 0, 1, 3, 0, 0, 0];
+        let columns = [18, -1, 2, 2, 0, 1, 3, 0, 0, 0];
         assert_eq!(batch.pack(3), [&columns[..], &params].concat());
         assert!(batch.changed_tables().is_some());
         batch.tables_uploaded();
-        batch.fill(&rows, shape, 4);
+        batch.fill(&rows, 0, shape, 4);
         assert_eq!(batch.changed_tables(), None);
     }
 
@@ -266,12 +286,12 @@ mod tests {
             [&first, &other].map(|sequence| [BatchRow { sequence, num_tokens: 1 }]);
         let mut batch = HostBatch::default();
         let shape = BatchShape { num_tokens: 1, num_seqs: 1, decode: true };
-        batch.fill(&first, shape, 4);
+        batch.fill(&first, 0, shape, 4);
         assert!(batch.changed_tables().is_some());
         batch.tables_uploaded();
-        batch.fill(&other, shape, 4);
+        batch.fill(&other, 0, shape, 4);
         assert!(batch.changed_tables().is_some(), "this upload fails");
-        batch.fill(&first, shape, 4);
+        batch.fill(&first, 0, shape, 4);
         assert!(batch.changed_tables().is_some());
     }
 
@@ -280,12 +300,28 @@ mod tests {
         let (first, second) = (sequence(3, 2, &[0]), sequence(2, 1, &[7]));
         let rows = [&first, &second].map(|sequence| BatchRow { sequence, num_tokens: 1 });
         let mut batch = HostBatch::default();
-        batch.fill(&rows, BatchDescriptor::decode(4).into(), 8);
-        assert_eq!(batch.ids, [102, 101, 102, 102]);
+        batch.fill(&rows, 0, BatchDescriptor::decode(4).into(), 8);
+        assert_eq!(batch.ids(), (0, &[102, 101][..]));
         assert_eq!(batch.slots, [2, 57, -1, -1]);
         assert_eq!(batch.cu_seqlens, [0, 1, 2, 2, 2]);
         assert_eq!(batch.context_lens, [3, 2, 0, 0]);
         assert_eq!(batch.logit_rows, [0; 0]);
+    }
+
+    #[test]
+    fn tokens_that_the_device_drew_are_not_brought_to_it() {
+        let (mut decode, prompt) = (sequence(2, 0, &[1]), sequence(3, 0, &[2]));
+        decode.advance(2);
+        let rows = [
+            BatchRow { sequence: &decode, num_tokens: 1 },
+            BatchRow { sequence: &prompt, num_tokens: 3 },
+        ];
+        let mut batch = HostBatch::default();
+        let shape = BatchShape { num_tokens: 6, num_seqs: 2, decode: false };
+        batch.fill(&rows, 1, shape, 4);
+        assert_eq!(batch.ids(), (1, &[100, 101, 102][..]));
+        assert_eq!(batch.positions, [2, 0, 1, 2, 2, 2]);
+        assert_eq!(batch.cu_seqlens, [0, 1, 4]);
     }
 
     #[test]
@@ -296,8 +332,8 @@ mod tests {
         assert_eq!(shape, BatchShape { num_tokens: 3, num_seqs: 1, decode: false });
         let mut batch = HostBatch::default();
         // What an earlier, larger step left behind is gone.
-        batch.fill(&rows, BatchShape { num_tokens: 8, num_seqs: 4, decode: false }, 4);
-        batch.fill(&rows, shape, 4);
+        batch.fill(&rows, 0, BatchShape { num_tokens: 8, num_seqs: 4, decode: false }, 4);
+        batch.fill(&rows, 0, shape, 4);
         assert_eq!((batch.ids.len(), batch.cu_seqlens, batch.logit_rows), (3, vec![0, 3], vec![2]));
     }
 }

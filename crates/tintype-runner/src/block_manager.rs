@@ -19,7 +19,6 @@ impl BlockManager {
         }
     }
 
-    #[cfg(test)]
     pub(crate) fn num_free(&self) -> usize {
         self.free.len()
     }
@@ -33,10 +32,15 @@ impl BlockManager {
         num_tokens.div_ceil(self.block_size)
     }
 
+    /// Blocks that `table` lacks for `num_tokens` tokens.
+    pub(crate) fn missing(&self, table: &[u32], num_tokens: usize) -> usize {
+        self.blocks_for(num_tokens).saturating_sub(table.len())
+    }
+
     /// Makes `table` large enough for `num_tokens` tokens. Takes nothing and says `false` when
     /// there are too few free blocks.
     pub(crate) fn grow(&mut self, table: &mut Vec<u32>, num_tokens: usize) -> bool {
-        let missing = self.blocks_for(num_tokens).saturating_sub(table.len());
+        let missing = self.missing(table, num_tokens);
         let Some(kept) = self.free.len().checked_sub(missing) else { return false };
         table.extend(self.free.drain(kept..).rev());
         true

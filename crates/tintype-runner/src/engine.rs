@@ -1,30 +1,27 @@
 //! The engine: requests in, tokens and text out, one step at a time.
 
 mod start;
+mod step;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tintype_config::{Compilation, Note};
-use tintype_graph::{
-    CapturePolicy, CaptureProgress, CaptureReport, GraphError, GraphKey, GraphOptions, GraphPool,
-};
+use tintype_graph::{CaptureProgress, CaptureReport, GraphKey, GraphOptions, GraphPool};
 use tintype_model::{LoadProgress, Model};
 use tintype_ops::{DeviceInfo, Stream};
 
-use crate::batch::BatchRow;
+use self::step::StepInFlight;
 use crate::error::doing;
-use crate::model_runner::{ModelRunner, RanStep, Sampled};
+use crate::model_runner::ModelRunner;
 use crate::sampling::derived_seed;
-use crate::scheduler::{Schedule, ScheduledRow, Scheduler};
+use crate::scheduler::Scheduler;
 use crate::sequence::Sequence;
 use crate::stats::{Recorder, StartTimes};
-use crate::stop::Matched;
 use crate::text::TextStream;
 use crate::{
-    Completion, EngineError, FinishReason, Request, RequestError, RequestId, RequestLimits,
-    SequenceOutput, Stats, StepOutputs, Tokenizer,
+    Completion, EngineError, Request, RequestError, RequestId, RequestLimits, Stats, Tokenizer,
 };
 
 /// How an engine behaves, beyond what its config says.
@@ -35,6 +32,10 @@ pub struct EngineOptions {
     pub num_kv_blocks: Option<usize>,
     /// Part of the memory that is free after loading which the KV cache may take, from 0 to 1.
     pub kv_memory_fraction: f64,
+    /// Whether a step is queued before the tokens of the one in front of it are known, so that the
+    /// device never waits for the host. `None` where the device runs beside the host. The tokens
+    /// are the same.
+    pub async_scheduling: Option<bool>,
     /// When and how graphs are captured. With `verify`, each graph captured at start-up is also
     /// replayed against eager on random inputs, bit for bit.
     pub graphs: GraphOptions,
@@ -43,7 +44,12 @@ pub struct EngineOptions {
 impl Default for EngineOptions {
     /// Half of the free memory: on the CPU others need theirs, too.
     fn default() -> Self {
-        Self { num_kv_blocks: None, kv_memory_fraction: 0.5, graphs: GraphOptions::default() }
+        Self {
+            num_kv_blocks: None,
+            kv_memory_fraction: 0.5,
+            async_scheduling: None,
+            graphs: GraphOptions::default(),
+        }
     }
 }
 
@@ -61,12 +67,14 @@ pub enum Progress {
 /// A loaded model that continues prompts.
 ///
 /// Requests are added at any time; every [`step`](Self::step) brings those forward that the
-/// scheduler chose. Nothing here runs by itself.
+/// scheduler chose. Nothing here runs by itself, save a step that is on its way when `step` returns:
+/// see [`EngineOptions::async_scheduling`]. A request that is added then joins the step behind it.
 ///
 /// With [`CapturePolicy::Background`] a step captures graphs while the device works on it, so none
 /// delays a token; a batch whose graph is yet to come runs eagerly. Who has nothing to run can
 /// [capture](Self::capture_next) meanwhile.
 pub struct Engine<S: Stream> {
+    in_flight: Option<StepInFlight<S>>,
     runner: ModelRunner<S>,
     scheduler: Scheduler,
     /// Of every unfinished request, if there is a tokenizer.
@@ -85,8 +93,9 @@ pub struct Engine<S: Stream> {
     load: Duration,
     /// From the start until no graph was left to be captured.
     captured_after: Option<Duration>,
-    /// Of a capture behind the last step.
-    capture_failure: Option<GraphError>,
+    async_scheduling: bool,
+    /// Of what was done behind the last step.
+    failure: Option<EngineError>,
 }
 
 impl<S: Stream> Engine<S> {
@@ -115,118 +124,19 @@ impl<S: Stream> Engine<S> {
         Ok(id)
     }
 
-    /// Runs one step. Does nothing when there is no request.
-    ///
-    /// # Errors
-    /// [`EngineError::Step`]: every request has failed with it. The engine takes new ones. A
-    /// capture behind a step that fails takes nothing from that step, it fails the next one.
-    pub fn step(&mut self) -> Result<StepOutputs, EngineError> {
-        let schedule = self.scheduler.schedule();
-        if schedule.rows.is_empty() {
-            return Ok(StepOutputs::default());
-        }
-        let outcome = self.capture_ahead().and_then(|()| self.run(&schedule));
-        self.seal_when_complete();
-        outcome.map_err(|error| self.fail_all(error))
-    }
-
-    fn run(&mut self, schedule: &Schedule) -> Result<StepOutputs, EngineError> {
-        let running = self.scheduler.running();
-        let row = |row: &ScheduledRow| BatchRow {
-            sequence: &running[row.index],
-            num_tokens: row.num_tokens,
-        };
-        let rows: Vec<BatchRow<'_>> = schedule.rows.iter().map(row).collect();
-        let RanStep { sampled, capture_failure } =
-            self.runner.run(&rows, schedule.uniform_decode)?;
-        self.capture_failure = capture_failure;
-        let mut outputs = Vec::new();
-        for (row, sampled) in schedule.rows.iter().zip(sampled) {
-            outputs.extend(self.advance(*row, sampled)?);
-        }
-        self.scheduler.release_finished();
-        let (num_tokens, is_decode) = (schedule.num_tokens(), schedule.uniform_decode);
-        Ok(StepOutputs { outputs, num_tokens, is_decode })
-    }
-
-    /// Takes in what a step drew for one sequence, and decides whether the sequence ends.
-    fn advance(
-        &mut self,
-        row: ScheduledRow,
-        sampled: Sampled,
-    ) -> Result<Option<SequenceOutput>, EngineError> {
-        let Sampled { token, logprobs } = sampled;
-        let sequence = self.scheduler.running_mut(row.index);
-        if !sequence.advance(row.num_tokens, token) {
-            return Ok(None);
-        }
-        let id = sequence.id;
-        let is_eos = !sequence.params.ignore_eos && self.eos_token_ids.contains(&token);
-        let is_last = is_eos || sequence.params.stop_token_ids.contains(&token);
-        let is_longest = sequence.len() >= sequence.max_len;
-        let Matched { text, stopped } = match self.texts.get_mut(&id) {
-            Some(stream) => text_of(stream, token, is_last, is_longest)?,
-            None => Matched { text: String::new(), stopped: false },
-        };
-        let finish_reason = match (is_last || stopped, is_longest) {
-            (true, _) => Some(FinishReason::Stop),
-            (false, true) => Some(FinishReason::Length),
-            (false, false) => None,
-        };
-        sequence.finish_reason = finish_reason;
-        self.recorder.token(id, sequence.num_prompt_tokens, Instant::now());
-        if finish_reason.is_some() {
-            self.texts.remove(&id);
-            self.recorder.removed(id);
-        }
-        Ok(Some(SequenceOutput { id, token_id: token, text, logprobs, finish_reason }))
-    }
-
-    /// What a step must settle first: a failure behind the one before it, and, where warmups have
-    /// to run on the device, the capture that would else be made behind this one.
-    fn capture_ahead(&mut self) -> Result<(), EngineError> {
-        self.take_capture_failure()?;
-        let pool = &self.runner.pool;
-        let is_background = pool.options().policy == CapturePolicy::Background;
-        if is_background && pool.warms_up() {
-            self.runner.capture_next()?;
-        }
-        Ok(())
-    }
-
     /// Captures one more graph and says which; `None` when there is none left to capture. Those
     /// that steps lacked come first, as at [`GraphPool::capture_next`]. For callers that have
     /// nothing to run, such as a server between requests: it takes the host about a millisecond
     /// for a graph of some hundred launches.
     ///
     /// # Errors
-    /// Why this capture failed, or one behind the last step, unless
+    /// Why this capture failed, or what was done behind the last step, unless
     /// [`OnCaptureFailure::Eager`](tintype_graph::OnCaptureFailure) lets that pass. Requests go on.
     pub fn capture_next(&mut self) -> Result<Option<GraphKey>, EngineError> {
-        self.take_capture_failure()?;
+        self.take_failure()?;
         let captured = self.runner.capture_next()?;
         self.seal_when_complete();
         Ok(captured)
-    }
-
-    fn take_capture_failure(&mut self) -> Result<(), EngineError> {
-        self.capture_failure.take().map_or(Ok(()), |failure| Err(failure.into()))
-    }
-
-    fn seal_when_complete(&mut self) {
-        let pool = &mut self.runner.pool;
-        if !pool.is_sealed() && pool.is_complete() {
-            pool.seal();
-            self.captured_after = Some(self.started.elapsed());
-        }
-    }
-
-    fn fail_all(&mut self, source: EngineError) -> EngineError {
-        let failed = self.scheduler.remove_all();
-        self.texts.clear();
-        self.capture_failure = None;
-        failed.iter().for_each(|&id| self.recorder.removed(id));
-        EngineError::Step { failed, source: Box::new(source) }
     }
 
     /// Drops a request; `false` when there is none of this id. Nothing more comes of it.
@@ -279,10 +189,10 @@ impl<S: Stream> Engine<S> {
     /// weights.
     ///
     /// # Errors
-    /// When some of it failed, or a capture behind the last step.
+    /// When some of it failed, or what was done behind the last step.
     pub fn synchronize(&mut self) -> Result<(), EngineError> {
         self.runner.stream.synchronize().map_err(doing("waiting for the device"))?;
-        self.take_capture_failure()
+        self.take_failure()
     }
 
     /// The tokenizer that it was given.
@@ -369,24 +279,4 @@ impl<S: Stream> Engine<S> {
     pub(crate) fn stream_mut(&mut self) -> &mut S {
         &mut self.runner.stream
     }
-}
-
-/// What `token` adds to a sequence's text. A token that ends the sequence adds nothing of its own;
-/// at the end, what was held back comes out.
-fn text_of(
-    stream: &mut TextStream,
-    token: u32,
-    is_last: bool,
-    is_longest: bool,
-) -> Result<Matched, EngineError> {
-    let mut matched = match is_last {
-        true => Matched { text: String::new(), stopped: false },
-        false => stream.push(token)?,
-    };
-    if (is_last || is_longest) && !matched.stopped {
-        let rest = stream.finish()?;
-        matched.text.push_str(&rest.text);
-        matched.stopped = rest.stopped;
-    }
-    Ok(matched)
 }

@@ -1,6 +1,6 @@
 //! Runs steps: pads a batch, replays or queues the forward pass, draws tokens.
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use tintype_graph::{
     BatchDescriptor, CapturePolicy, CaptureProgress, GraphError, GraphKey, GraphPool,
@@ -15,12 +15,30 @@ use crate::penalties;
 use crate::random_batch::RandomBatches;
 use crate::slack::Slack;
 
-/// What came of a step.
-pub(crate) struct RanStep {
-    /// For each row.
-    pub(crate) sampled: Vec<Sampled>,
-    /// Why a capture behind the step failed. The step has its results all the same.
-    pub(crate) capture_failure: Option<GraphError>,
+/// A step that was queued.
+pub(crate) struct QueuedStep<S: Stream> {
+    shape: BatchShape,
+    num_rows: usize,
+    /// Whether every row has its next token after this step.
+    is_complete: bool,
+    /// On their way; `None` while the draw of them waits for logits.
+    tokens: Option<S::Download>,
+    /// Of each row that reports log-probabilities; empty where none does.
+    logits: Vec<Option<RawLogits>>,
+}
+
+impl<S: Stream> QueuedStep<S> {
+    /// Whether [`ModelRunner::draw_from_logits`] has to come before its tokens can.
+    pub(crate) fn waits_for_logits(&self) -> bool {
+        self.tokens.is_none()
+    }
+}
+
+/// The model's own logits of a row, before penalties.
+struct RawLogits {
+    values: Vec<f32>,
+    /// How many of the most likely tokens are reported.
+    num_top: usize,
 }
 
 /// What a step drew for one of its rows.
@@ -31,9 +49,9 @@ pub(crate) struct Sampled {
 }
 
 impl Sampled {
-    fn new(row: &BatchRow<'_>, token: u32, logits: Option<Vec<f32>>) -> Self {
-        let n = row.sequence.params.logprobs.unwrap_or(0);
-        Self { token, logprobs: logits.map(|logits| TokenLogprobs::new(&logits, token, n)) }
+    fn new(token: u32, logits: Option<&RawLogits>) -> Self {
+        let logprobs = |raw: &RawLogits| TokenLogprobs::new(&raw.values, token, raw.num_top);
+        Self { token, logprobs: logits.map(logprobs) }
     }
 }
 
@@ -91,10 +109,14 @@ impl<S: Stream> ModelRunner<S> {
         is_background && !pool.warms_up() && !pool.is_sealed()
     }
 
-    /// Captures at least one graph, and as many as can be expected to be done before the step of
-    /// this shape is, which was just queued: a capture needs the host alone.
-    fn capture_behind(&mut self, shape: BatchShape) -> Result<(), GraphError> {
-        let (start, slack) = (Instant::now(), self.slack.behind(shape));
+    /// Where graphs are captured behind steps: captures at least one, and as many as can be
+    /// expected to be done before this step is, since a capture needs the host alone.
+    pub(crate) fn capture_behind(&mut self, step: &QueuedStep<S>) -> Result<(), GraphError> {
+        if !self.captures_behind_steps() {
+            return Ok(());
+        }
+        self.want_next(step);
+        let (start, slack) = (Instant::now(), self.slack.behind(step.shape));
         loop {
             let before = start.elapsed();
             if self.capture_next()?.is_none() {
@@ -105,6 +127,15 @@ impl<S: Stream> ModelRunner<S> {
             if after + (after - before) > slack {
                 return Ok(());
             }
+        }
+    }
+
+    /// Where every row has its next token after this step, the next step decodes as many. That
+    /// graph is needed sooner than the one of a prompt that this step may have lacked.
+    fn want_next(&mut self, step: &QueuedStep<S>) {
+        if step.is_complete {
+            let num_rows = step.num_rows as u32;
+            self.pool.want(self.pool.dispatcher().dispatch(num_rows, num_rows, true));
         }
     }
 
@@ -124,84 +155,75 @@ impl<S: Stream> ModelRunner<S> {
         verified
     }
 
-    /// Runs one step of `rows`, at least one, and draws a token after each. Tokens of rows that
-    /// are not complete mean nothing.
-    pub(crate) fn run(
+    /// Queues one step of `rows`, at least one, and the draw of a token after each, unless that
+    /// has to wait for logits. Tokens of rows that are not complete mean nothing.
+    ///
+    /// The first `num_drawn` rows decode the tokens that the step before drew in the same rows,
+    /// which need not have reached the host.
+    pub(crate) fn queue(
         &mut self,
         rows: &[BatchRow<'_>],
         uniform_decode: bool,
-    ) -> Result<RanStep, GraphError> {
-        let shape = self.queue(rows, uniform_decode)?;
-        // Rows that need their logits on the host wait for the device before they can draw.
-        let needs_logits = rows.iter().any(BatchRow::needs_logits);
-        if !needs_logits {
-            self.draw(rows, shape)?;
-        }
-        let (start, mut capture_failure) = (Instant::now(), None);
-        if self.captures_behind_steps() {
-            self.want_next(rows);
-            capture_failure = self.capture_behind(shape).err();
-        }
-        let captured = start.elapsed();
-        let mut raw = vec![None; rows.len()];
-        if needs_logits {
-            raw = self.prepare_logits(rows).map_err(|error| self.pool.explain(error))?;
-            self.draw(rows, shape)?;
-        }
-        let tokens = self.download_tokens(rows, shape, captured)?;
-        let sampled = rows.iter().zip(tokens).zip(raw);
-        let sampled = sampled.map(|((row, token), logits)| Sampled::new(row, token, logits));
-        Ok(RanStep { sampled: sampled.collect(), capture_failure })
-    }
-
-    /// Queues the forward pass of `rows` and says at which shape it runs.
-    fn queue(
-        &mut self,
-        rows: &[BatchRow<'_>],
-        uniform_decode: bool,
-    ) -> Result<BatchShape, GraphError> {
+        num_drawn: usize,
+    ) -> Result<QueuedStep<S>, GraphError> {
         let real = BatchShape::of(rows, uniform_decode);
         // Before any metadata is built, since it decides what the batch is padded to.
         let dispatch =
             self.pool.dispatcher().dispatch(real.num_tokens, real.num_seqs, uniform_decode);
         let shape = dispatch.descriptor().map_or(real, BatchShape::from);
-        self.batch.fill(rows, shape, self.block_size);
+        self.batch.fill(rows, num_drawn, shape, self.block_size);
         let Self { pool, model, io, caches, batch, stream, .. } = self;
         io.upload(stream, batch)?;
         let view = io.view(shape, caches);
         pool.run(stream, dispatch, &mut |queue| model.forward(queue, &view))?;
-        Ok(shape)
-    }
-
-    /// Where every row has its next token after this step, the next step decodes as many. That
-    /// graph is needed sooner than the one of a prompt that this step may have lacked.
-    fn want_next(&mut self, rows: &[BatchRow<'_>]) {
-        if rows.iter().all(BatchRow::is_complete) {
-            let num_rows = rows.len() as u32;
-            self.pool.want(self.pool.dispatcher().dispatch(num_rows, num_rows, true));
+        let mut step = QueuedStep {
+            shape,
+            num_rows: rows.len(),
+            is_complete: rows.iter().all(BatchRow::is_complete),
+            tokens: None,
+            logits: Vec::new(),
+        };
+        if !rows.iter().any(BatchRow::needs_logits) {
+            self.draw(&mut step)?;
         }
+        Ok(step)
     }
 
-    /// Queues the draw of a token for each row from the logits of a step of this shape.
-    fn draw(&mut self, rows: &[BatchRow<'_>], shape: BatchShape) -> Result<(), GraphError> {
-        let op = self.io.sample(shape, rows.len() as u32);
-        self.stream.enqueue(op).map_err(|error| self.pool.explain(error))
+    /// Queues the draw of a token for each row from the logits, and the tokens' way to the host.
+    fn draw(&mut self, step: &mut QueuedStep<S>) -> Result<(), GraphError> {
+        let (io, num_rows) = (&self.io, step.num_rows as u32);
+        let drawn = self.stream.enqueue(io.sample(step.shape, num_rows));
+        let tokens = drawn.and_then(|()| self.stream.start_download(io.drawn(num_rows)));
+        step.tokens = Some(tokens.map_err(|error| self.pool.explain(error))?);
+        Ok(())
     }
 
-    /// Waits for the tokens that were drawn. The host `worked` since the step was queued.
-    fn download_tokens(
+    /// Waits for the logits of a step of these rows that cannot draw without the host, and draws.
+    pub(crate) fn draw_from_logits(
         &mut self,
+        step: &mut QueuedStep<S>,
         rows: &[BatchRow<'_>],
-        shape: BatchShape,
-        worked: Duration,
-    ) -> Result<Vec<u32>, GraphError> {
-        let mut tokens = vec![0; rows.len()];
-        let start = Instant::now();
-        let sampled = self.io.sampled(rows.len() as u32);
-        let outcome = self.stream.download(bytemuck::cast_slice_mut(&mut tokens), sampled);
+    ) -> Result<(), GraphError> {
+        step.logits = self.prepare_logits(rows).map_err(|error| self.pool.explain(error))?;
+        self.draw(step)
+    }
+
+    /// Waits for the tokens of a step, which was queued at `since` or before. What the host did
+    /// from then on was done behind it.
+    pub(crate) fn finish(
+        &mut self,
+        step: QueuedStep<S>,
+        since: Instant,
+    ) -> Result<Vec<Sampled>, GraphError> {
+        let mut tokens = vec![0; step.num_rows];
+        let download = step.tokens.expect("the draw was queued");
+        let worked = since.elapsed();
+        let outcome = self.stream.finish_download(download, bytemuck::cast_slice_mut(&mut tokens));
         outcome.map_err(|error| self.pool.explain(error))?;
-        self.slack.measured(shape, worked, start.elapsed());
-        Ok(tokens)
+        self.slack.measured(step.shape, worked, since.elapsed() - worked);
+        let logits = |row: usize| step.logits.get(row).and_then(Option::as_ref);
+        let sampled = tokens.into_iter().enumerate();
+        Ok(sampled.map(|(row, token)| Sampled::new(token, logits(row))).collect())
     }
 
     /// Takes the logits of rows with penalties to the host and back. Returns the model's own
@@ -209,14 +231,15 @@ impl<S: Stream> ModelRunner<S> {
     fn prepare_logits(
         &mut self,
         rows: &[BatchRow<'_>],
-    ) -> tintype_ops::Result<Vec<Option<Vec<f32>>>> {
-        let mut raw = vec![None; rows.len()];
+    ) -> tintype_ops::Result<Vec<Option<RawLogits>>> {
+        let mut raw: Vec<_> = rows.iter().map(|_| None).collect();
         for (index, row) in rows.iter().enumerate().filter(|(_, row)| row.needs_logits()) {
             let params = &row.sequence.params;
             let tensor = self.io.logits_row(index);
             let mut logits = vec![0f32; tensor.cols as usize];
             self.stream.download(bytemuck::cast_slice_mut(&mut logits), tensor)?;
-            raw[index] = params.logprobs.map(|_| logits.clone());
+            raw[index] =
+                params.logprobs.map(|num_top| RawLogits { values: logits.clone(), num_top });
             if params.has_penalties() {
                 penalties::apply(&mut logits, row.sequence);
                 self.stream.upload(tensor, bytemuck::cast_slice(&logits))?;

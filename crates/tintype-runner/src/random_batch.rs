@@ -83,7 +83,7 @@ impl<S: Stream> RandomBatch<S> for RandomBatches<'_> {
             .collect();
         let block_size = self.caches.first().map_or(1, |cache| cache.block_size as usize);
         let mut host = HostBatch::default();
-        host.fill(&rows, BatchShape::from(descriptor), block_size);
+        host.fill(&rows, 0, BatchShape::from(descriptor), block_size);
         self.io.upload(stream, &mut host)
     }
 

@@ -28,8 +28,8 @@ pub(crate) struct SchedulerLimits {
 /// A sequence's part in a step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct ScheduledRow {
-    /// Which of the running sequences.
-    pub(crate) index: usize,
+    /// Of a running sequence.
+    pub(crate) id: RequestId,
     /// How many of its uncomputed tokens, at least 1.
     pub(crate) num_tokens: usize,
 }
@@ -94,8 +94,20 @@ impl Scheduler {
         }
         let uniform_decode = uniform_decode && rows.len() == num_decodes;
         debug_assert!(!rows.is_empty() || !self.has_unfinished(), "nothing can ever run again");
-        rows.sort_unstable_by_key(|row| row.index);
+        rows.sort_unstable_by_key(|row| row.id);
         Schedule { rows, uniform_decode }
+    }
+
+    /// Decides the step behind one whose tokens are not known yet. `None` where a token that is
+    /// not known would be missed: the sequence ends with it, or would have to be computed again.
+    pub(crate) fn schedule_ahead(&mut self) -> Option<Schedule> {
+        let ends = |sequence: &Sequence| sequence.len() >= sequence.max_len;
+        let decoding = self.running.iter().filter(|sequence| sequence.is_decoding());
+        let missing_blocks: usize = decoding
+            .map(|sequence| self.blocks.missing(&sequence.block_table, sequence.len()))
+            .sum();
+        let loses_tokens = self.running.iter().any(ends) || missing_blocks > self.blocks.num_free();
+        (!loses_tokens).then(|| self.schedule())
     }
 
     /// One token of every decoding sequence, oldest first. Returns whether any was preempted.
@@ -104,7 +116,7 @@ impl Scheduler {
         let mut index = 0;
         while index < self.running.len() {
             if self.running[index].is_decoding() && self.make_room(index) {
-                rows.push(ScheduledRow { index, num_tokens: 1 });
+                rows.push(ScheduledRow { id: self.running[index].id, num_tokens: 1 });
             }
             index += 1;
         }
@@ -135,9 +147,9 @@ impl Scheduler {
 
     /// Goes on with prompts that an earlier step began.
     fn schedule_prefills(&self, rows: &mut Vec<ScheduledRow>, budget: &mut usize) {
-        for (index, sequence) in self.running.iter().enumerate() {
+        for sequence in &self.running {
             if !sequence.is_decoding() && *budget > 0 {
-                rows.push(take_chunk(index, sequence, budget));
+                rows.push(take_chunk(sequence, budget));
             }
         }
     }
@@ -151,19 +163,24 @@ impl Scheduler {
                 return;
             }
             let Some(sequence) = self.waiting.pop_front() else { return };
-            rows.push(take_chunk(self.running.len(), &sequence, budget));
+            rows.push(take_chunk(&sequence, budget));
             self.running.push(sequence);
         }
     }
 
-    /// The sequences that rows of a schedule index.
-    pub(crate) fn running(&self) -> &[Sequence] {
-        &self.running
+    /// A running sequence, if there is one of this id.
+    pub(crate) fn running(&self, id: RequestId) -> Option<&Sequence> {
+        self.index_of(id).map(|index| &self.running[index])
     }
 
-    /// One of them.
-    pub(crate) fn running_mut(&mut self, index: usize) -> &mut Sequence {
-        &mut self.running[index]
+    /// The same, to be changed.
+    pub(crate) fn running_mut(&mut self, id: RequestId) -> Option<&mut Sequence> {
+        self.index_of(id).map(|index| &mut self.running[index])
+    }
+
+    /// Ids are in the order of arrival, as sequences are.
+    fn index_of(&self, id: RequestId) -> Option<usize> {
+        self.running.binary_search_by_key(&id, |sequence| sequence.id).ok()
     }
 
     /// Drops the sequences that have a finish reason and takes their blocks back.
@@ -180,7 +197,7 @@ impl Scheduler {
 
     /// Drops one sequence; `false` when there is none of this id.
     pub(crate) fn remove(&mut self, id: RequestId) -> bool {
-        if let Some(index) = self.running.iter().position(|sequence| sequence.id == id) {
+        if let Some(index) = self.index_of(id) {
             let mut sequence = self.running.remove(index);
             self.blocks.release(&mut sequence.block_table);
             return true;
@@ -221,10 +238,10 @@ impl Scheduler {
 }
 
 /// As many of the sequence's uncomputed tokens as the budget holds.
-fn take_chunk(index: usize, sequence: &Sequence, budget: &mut usize) -> ScheduledRow {
+fn take_chunk(sequence: &Sequence, budget: &mut usize) -> ScheduledRow {
     let num_tokens = sequence.num_uncomputed().min(*budget);
     *budget -= num_tokens;
-    ScheduledRow { index, num_tokens }
+    ScheduledRow { id: sequence.id, num_tokens }
 }
 
 #[cfg(test)]

@@ -45,6 +45,9 @@ impl fmt::Display for FinishReason {
     }
 }
 
+/// Stands for a token that is drawn but not known yet. No vocabulary has it.
+const PENDING: u32 = u32::MAX;
+
 /// A request on its way. Whether it waits or runs is said by the scheduler's queue that holds it.
 #[derive(Clone, Debug)]
 pub(crate) struct Sequence {
@@ -98,15 +101,29 @@ impl Sequence {
         self.num_uncomputed() == 1 && self.len() > self.num_prompt_tokens
     }
 
-    /// Takes in a step that computed `num_tokens` and drew `token` after the last of them. Returns
-    /// whether the token counts: while part of the prompt is left, it does not.
-    pub(crate) fn advance(&mut self, num_tokens: usize, token: u32) -> bool {
+    /// Takes in a step that computes `num_tokens` and draws a token after the last of them, which
+    /// is not known yet. While part of the prompt is left, that token does not count.
+    pub(crate) fn advance(&mut self, num_tokens: usize) {
         self.num_computed += num_tokens;
-        let counts = self.num_uncomputed() == 0;
-        if counts {
-            self.tokens.push(token);
+        if self.num_uncomputed() == 0 {
+            self.tokens.push(PENDING);
         }
-        counts
+    }
+
+    /// Takes in the token that the step drew. Returns whether it counts.
+    pub(crate) fn take_token(&mut self, token: u32) -> bool {
+        match self.tokens.last_mut() {
+            Some(last) if *last == PENDING => {
+                *last = token;
+                true
+            }
+            _ => false,
+        }
+    }
+
+    /// Whether a step drew a token that is not known yet.
+    pub(crate) fn awaits_token(&self) -> bool {
+        self.tokens.last() == Some(&PENDING)
     }
 
     /// Forgets what is in the cache, so that it is computed again.
@@ -124,35 +141,52 @@ mod tests {
         Sequence::new(RequestId(0), request, 0)
     }
 
+    /// A step whose token is known at once.
+    fn step(sequence: &mut Sequence, num_tokens: usize, token: u32) -> bool {
+        sequence.advance(num_tokens);
+        sequence.take_token(token)
+    }
+
     #[test]
     fn a_token_counts_only_after_the_whole_prompt() {
         let mut sequence = sequence(5);
-        assert!(!sequence.advance(3, 1));
+        assert!(!step(&mut sequence, 3, 1));
         assert_eq!((sequence.num_uncomputed(), sequence.output().len()), (2, 0));
-        assert!(sequence.advance(2, 9));
+        assert!(step(&mut sequence, 2, 9));
         assert_eq!((sequence.num_uncomputed(), sequence.output()), (1, &[9u32][..]));
+    }
+
+    #[test]
+    fn a_sequence_decodes_before_its_token_is_known() {
+        let mut sequence = sequence(2);
+        sequence.advance(2);
+        assert!(sequence.awaits_token() && sequence.is_decoding());
+        assert_eq!((sequence.len(), sequence.output().len()), (3, 1));
+        assert!(sequence.take_token(9) && !sequence.awaits_token());
+        assert!(!sequence.take_token(8), "there is one token to be had");
+        assert_eq!(sequence.output(), [9]);
     }
 
     #[test]
     fn a_prompt_chunk_of_one_token_is_no_decode() {
         let mut short = sequence(1);
         assert!(!short.is_decoding());
-        short.advance(1, 2);
+        step(&mut short, 1, 2);
         assert!(short.is_decoding());
         let mut long = sequence(5);
-        long.advance(4, 0);
+        step(&mut long, 4, 0);
         assert!(!long.is_decoding());
     }
 
     #[test]
     fn a_reset_sequence_computes_prompt_and_output_again() {
         let mut sequence = sequence(2);
-        sequence.advance(2, 8);
-        sequence.advance(1, 9);
+        step(&mut sequence, 2, 8);
+        step(&mut sequence, 1, 9);
         sequence.reset();
         assert_eq!(sequence.num_uncomputed(), 4);
         assert!(!sequence.is_decoding());
-        assert!(sequence.advance(4, 10));
+        assert!(step(&mut sequence, 4, 10));
         assert_eq!(sequence.output(), [8, 9, 10]);
     }
 }

@@ -100,12 +100,13 @@ fn captures_lie_between_the_draw_and_the_wait() {
     engine.add_request(plain_requests(1, 9).remove(0)).unwrap();
     engine.step().unwrap();
     let calls = watch.take_calls();
-    assert_eq!(calls[..2], [Call::Upload, Call::Upload], "inputs and block tables");
-    assert_eq!(calls[2..], [Call::Sample, Call::Capture, Call::Download]);
+    assert_eq!(calls[..3], [Call::Upload; 3], "inputs, tokens and block tables");
+    assert_eq!(calls[3..], [Call::Sample, Call::StartDownload, Call::Capture, Call::Download]);
     engine.step().unwrap();
     let calls = watch.take_calls();
-    let expected = [Call::Upload, Call::Replay, Call::Sample, Call::Capture, Call::Download];
-    assert_eq!(calls, expected, "the second step replays what was captured behind the first");
+    assert_eq!(calls[..4], [Call::Upload, Call::Upload, Call::Replay, Call::Sample]);
+    let expected = [Call::StartDownload, Call::Capture, Call::Download];
+    assert_eq!(calls[4..], expected, "the second step replays what was captured behind the first");
 }
 
 #[test]
@@ -113,8 +114,9 @@ fn a_step_that_waits_for_logits_is_used_before_that() {
     let (mut engine, watch) = watched::engine(&config(FULL), BACKGROUND);
     engine.add_request(requests(1, 9).remove(0)).unwrap();
     engine.step().unwrap();
-    let expected = [Call::Capture, Call::Download, Call::Sample, Call::Download];
-    assert_eq!(watch.take_calls()[2..], expected);
+    let drawn = [Call::Sample, Call::StartDownload, Call::Download];
+    let expected = [&[Call::Capture, Call::Download][..], &drawn].concat();
+    assert_eq!(watch.take_calls()[3..], expected);
 }
 
 #[test]

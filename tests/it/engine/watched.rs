@@ -34,6 +34,8 @@ pub(super) enum Call {
     Capture,
     Replay,
     Upload,
+    /// Queues a copy to the host.
+    StartDownload,
     /// Waits for the device.
     Download,
 }
@@ -90,6 +92,7 @@ impl Enqueue for WatchedStream {
 impl Stream for WatchedStream {
     type Graph = CpuGraph;
     type GraphExec = CpuGraphExec;
+    type Download = Vec<u8>;
 
     fn device_info(&self) -> DeviceInfo {
         self.inner.device_info()
@@ -122,6 +125,18 @@ impl Stream for WatchedStream {
         self.log(Call::Download);
         thread::sleep(self.watch.delay.get());
         self.inner.download(dst, src)
+    }
+
+    fn start_download(&mut self, src: Tensor) -> Result<Vec<u8>> {
+        self.log(Call::StartDownload);
+        self.inner.start_download(src)
+    }
+
+    fn finish_download(&mut self, download: Vec<u8>, dst: &mut [u8]) -> Result<()> {
+        self.check(Fault::Download)?;
+        self.log(Call::Download);
+        thread::sleep(self.watch.delay.get());
+        self.inner.finish_download(download, dst)
     }
 
     fn synchronize(&mut self) -> Result<()> {
@@ -161,8 +176,16 @@ pub(super) fn engine(
     config: &EngineConfig,
     graphs: GraphOptions,
 ) -> (Engine<WatchedStream>, Watch) {
+    engine_with(config, EngineOptions { graphs, ..EngineOptions::default() })
+}
+
+/// The same, with other options.
+pub(super) fn engine_with(
+    config: &EngineConfig,
+    options: EngineOptions,
+) -> (Engine<WatchedStream>, Watch) {
     let watch = Watch::default();
-    let options = EngineOptions { num_kv_blocks: Some(64), graphs, ..EngineOptions::default() };
+    let options = EngineOptions { num_kv_blocks: Some(64), ..options };
     let stream = WatchedStream::open(&watch);
     let engine = Engine::new(stream, &files(LLAMA), config, options, &mut |_| ()).unwrap();
     watch.take_calls();

@@ -2,7 +2,7 @@
 
 use tintype_ops::{
     Buffer, DType, DeviceInfo, Enqueue, Error, GraphInfo, GraphSupport, MemoryInfo, Op, Result,
-    Stream, Tensor, Weight, WeightSource,
+    Stream, Tensor, Weight, WeightSource, require_copy_size,
 };
 
 /// Hands out indices, as any stream does, and keeps the weights' sources.
@@ -22,6 +22,7 @@ impl Enqueue for Recorder {
 impl Stream for Recorder {
     type Graph = ();
     type GraphExec = ();
+    type Download = ();
 
     fn device_info(&self) -> DeviceInfo {
         DeviceInfo {
@@ -29,6 +30,7 @@ impl Stream for Recorder {
             num_workers: 1,
             can_capture: false,
             graph_support: GraphSupport::Never,
+            is_async: false,
         }
     }
 
@@ -55,14 +57,18 @@ impl Stream for Recorder {
     }
 
     fn upload(&mut self, dst: Tensor, src: &[u8]) -> Result<()> {
-        let (found_bytes, expected_bytes) = (src.len() as u64, dst.size_bytes());
-        match found_bytes == expected_bytes {
-            true => Ok(()),
-            false => Err(Error::HostCopySize { found_bytes, expected_bytes }),
-        }
+        require_copy_size(src.len() as u64, dst.size_bytes())
     }
 
     fn download(&mut self, _dst: &mut [u8], _src: Tensor) -> Result<()> {
+        Err(Error::Device("a recorder computes nothing".into()))
+    }
+
+    fn start_download(&mut self, _src: Tensor) -> Result<()> {
+        Err(Error::Device("a recorder computes nothing".into()))
+    }
+
+    fn finish_download(&mut self, (): (), _dst: &mut [u8]) -> Result<()> {
         Err(Error::Device("a recorder computes nothing".into()))
     }
 

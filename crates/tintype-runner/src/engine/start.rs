@@ -60,7 +60,9 @@ impl<S: Stream> Engine<S> {
         let eos = &files.generation.eos_token_ids;
         let mut notes = plan.notes;
         notes.extend(kv.note);
+        let is_async = runner.stream.device_info().is_async;
         let mut engine = Self {
+            in_flight: None,
             runner,
             scheduler: Scheduler::new(limits, blocks),
             texts: BTreeMap::new(),
@@ -70,6 +72,7 @@ impl<S: Stream> Engine<S> {
             compilation: plan.compilation,
             notes,
             options,
+            async_scheduling: options.async_scheduling.unwrap_or(is_async),
             model_name: files.name.clone(),
             seed: config.seed,
             next_id: 0,
@@ -77,7 +80,7 @@ impl<S: Stream> Engine<S> {
             started,
             load: started.elapsed(),
             captured_after: None,
-            capture_failure: None,
+            failure: None,
         };
         engine.capture_at_startup(progress)?;
         Ok(engine)

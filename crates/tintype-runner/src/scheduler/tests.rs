@@ -23,23 +23,28 @@ fn sequence(id: u64, prompt_len: usize, max_tokens: usize) -> Sequence {
 /// Schedules a step, pretends that it ran, and ends sequences at their length.
 fn step(scheduler: &mut Scheduler) -> Schedule {
     let schedule = scheduler.schedule();
-    for row in &schedule.rows {
-        let sequence = scheduler.running_mut(row.index);
-        sequence.advance(row.num_tokens, 5);
-        if sequence.len() >= sequence.max_len {
-            sequence.finish_reason = Some(FinishReason::Length);
-        }
-    }
+    run(scheduler, &schedule);
     scheduler.release_finished();
     schedule
 }
 
-fn rows(schedule: &Schedule) -> Vec<(usize, usize)> {
-    schedule.rows.iter().map(|row| (row.index, row.num_tokens)).collect()
+fn run(scheduler: &mut Scheduler, schedule: &Schedule) {
+    for row in &schedule.rows {
+        let sequence = scheduler.running_mut(row.id).unwrap();
+        sequence.advance(row.num_tokens);
+        sequence.take_token(5);
+        if sequence.len() >= sequence.max_len {
+            sequence.finish_reason = Some(FinishReason::Length);
+        }
+    }
+}
+
+fn rows(schedule: &Schedule) -> Vec<(u64, usize)> {
+    schedule.rows.iter().map(|row| (row.id.0, row.num_tokens)).collect()
 }
 
 fn ids(scheduler: &Scheduler) -> Vec<u64> {
-    scheduler.running().iter().map(|sequence| sequence.id.0).collect()
+    scheduler.running.iter().map(|sequence| sequence.id.0).collect()
 }
 
 #[test]
@@ -54,7 +59,7 @@ fn prompts_share_a_step_and_the_last_is_cut() {
     assert_eq!(rows(&second), [(0, 1), (1, 4), (2, 2)]);
     assert!(!second.uniform_decode);
     let third = step(&mut scheduler);
-    assert_eq!((rows(&third), third.uniform_decode), (vec![(0, 1), (1, 1)], true));
+    assert_eq!((rows(&third), third.uniform_decode), (vec![(1, 1), (2, 1)], true));
     assert!(!scheduler.has_unfinished());
 }
 
@@ -105,7 +110,7 @@ fn the_newest_gives_its_blocks_back_and_comes_again() {
     assert_eq!((ids(&scheduler), scheduler.num_preemptions()), (vec![0], 1));
     // It waits with what it has drawn, and computes all of it again in one chunk.
     let drawn = scheduler.waiting[0].output().len();
-    while scheduler.running().len() < 2 && scheduler.has_unfinished() {
+    while scheduler.running.len() < 2 && scheduler.has_unfinished() {
         let schedule = step(&mut scheduler);
         if schedule.rows.iter().any(|row| row.num_tokens > 1) {
             assert_eq!(schedule.rows[0].num_tokens, 3 + drawn);
@@ -143,14 +148,50 @@ fn removed_sequences_give_their_blocks_back() {
     assert!(scheduler.schedule().rows.is_empty());
 }
 
+#[test]
+fn a_step_ahead_takes_the_tokens_to_come_as_drawn() {
+    let mut scheduler = scheduler(8, 4);
+    for id in 0..2 {
+        scheduler.add(sequence(id, 3, 4)).unwrap();
+    }
+    let first = scheduler.schedule();
+    first.rows.iter().for_each(|row| scheduler.running_mut(row.id).unwrap().advance(3));
+    scheduler.add(sequence(2, 2, 4)).unwrap();
+    let ahead = scheduler.schedule_ahead().unwrap();
+    assert_eq!((rows(&ahead), ahead.uniform_decode), (vec![(0, 1), (1, 1), (2, 2)], false));
+}
+
+#[test]
+fn no_step_is_ahead_of_the_last_token_of_a_sequence() {
+    let mut scheduler = scheduler(8, 4);
+    for (id, max_tokens) in [(0, 2), (1, 1)] {
+        scheduler.add(sequence(id, 3, max_tokens)).unwrap();
+    }
+    let first = scheduler.schedule();
+    first.rows.iter().for_each(|row| scheduler.running_mut(row.id).unwrap().advance(3));
+    assert!(scheduler.schedule_ahead().is_none());
+}
+
+#[test]
+fn no_step_is_ahead_where_it_would_take_blocks_away() {
+    let mut scheduler = scheduler(3, 2);
+    for id in 0..2 {
+        scheduler.add(sequence(id, 2, 4)).unwrap();
+    }
+    let first = scheduler.schedule();
+    first.rows.iter().for_each(|row| scheduler.running_mut(row.id).unwrap().advance(2));
+    assert!(scheduler.schedule_ahead().is_none());
+    assert_eq!((ids(&scheduler), scheduler.num_preemptions()), (vec![0, 1], 0));
+}
+
 /// No two sequences may hold one slot, and each has a slot for all that it computes.
 fn check_blocks(scheduler: &Scheduler, schedule: &Schedule, block_size: usize) {
     let mut held = BTreeSet::new();
-    for sequence in scheduler.running() {
+    for sequence in &scheduler.running {
         assert!(sequence.block_table.iter().all(|&block| held.insert(block)));
     }
     for row in &schedule.rows {
-        let sequence = &scheduler.running()[row.index];
+        let sequence = scheduler.running(row.id).unwrap();
         let needed = sequence.num_computed + row.num_tokens;
         assert!(needed <= sequence.len() && needed <= sequence.block_table.len() * block_size);
     }
@@ -189,17 +230,17 @@ proptest! {
                 continue;
             }
             let schedule = scheduler.schedule();
-            prop_assert!(!schedule.rows.is_empty() && schedule.rows[0].index == 0);
+            prop_assert!(!schedule.rows.is_empty());
+            prop_assert_eq!(schedule.rows[0].id, scheduler.running[0].id);
             prop_assert!(schedule.num_tokens() <= max_num_batched_tokens);
             prop_assert!(schedule.rows.len() <= limits.max_num_seqs);
             check_blocks(&scheduler, &schedule, block_size as usize);
-            let decodes = |row: &ScheduledRow| scheduler.running()[row.index].is_decoding();
+            let decodes = |row: &ScheduledRow| scheduler.running(row.id).unwrap().is_decoding();
             prop_assert_eq!(schedule.uniform_decode, schedule.rows.iter().all(decodes));
+            run(&mut scheduler, &schedule);
             for row in &schedule.rows {
-                let sequence = scheduler.running_mut(row.index);
-                sequence.advance(row.num_tokens, 5);
-                if sequence.len() == sequence.max_len {
-                    sequence.finish_reason = Some(FinishReason::Length);
+                let sequence = scheduler.running(row.id).unwrap();
+                if sequence.finish_reason.is_some() {
                     finished.insert(sequence.id, sequence.output().len());
                 }
             }

@@ -21,6 +21,9 @@ pub(crate) struct EngineArgs {
     pub(crate) device: DeviceArgs,
     #[command(flatten)]
     pub(crate) limits: LimitArgs,
+    /// Queue no step before the tokens of the one in front of it are known
+    #[arg(long, help_heading = "Device")]
+    no_async_scheduling: bool,
     #[command(flatten)]
     pub(crate) compilation: CompilationArgs,
 }
@@ -69,6 +72,7 @@ impl EngineArgs {
     pub(crate) fn options(&self, default: CapturePolicy) -> EngineOptions {
         EngineOptions {
             num_kv_blocks: self.limits.num_kv_blocks.map(usize::from),
+            async_scheduling: self.no_async_scheduling.then_some(false),
             graphs: self.compilation.options(default),
             ..EngineOptions::default()
         }

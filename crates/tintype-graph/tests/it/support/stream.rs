@@ -154,6 +154,7 @@ impl Enqueue for TapeStream {
 impl Stream for TapeStream {
     type Graph = Vec<Op>;
     type GraphExec = Vec<Op>;
+    type Download = ();
 
     fn device_info(&self) -> DeviceInfo {
         DeviceInfo {
@@ -161,6 +162,7 @@ impl Stream for TapeStream {
             num_workers: 1,
             can_capture: true,
             graph_support: GraphSupport::Always,
+            is_async: false,
         }
     }
 
@@ -195,6 +197,14 @@ impl Stream for TapeStream {
             row.copy_from_slice(&buffer[range]);
         }
         Ok(())
+    }
+
+    fn start_download(&mut self, _src: Tensor) -> Result<()> {
+        Err(broken("a copy that no graph needs"))
+    }
+
+    fn finish_download(&mut self, (): (), _dst: &mut [u8]) -> Result<()> {
+        Err(broken("a copy that no graph needs"))
     }
 
     fn synchronize(&mut self) -> Result<()> {
