@@ -8,7 +8,7 @@
 use std::path::Path;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use cuda::FakeDriver;
+use fake_cuda::FakeDriver;
 use tintype_config::{CompilationConfig, EngineConfig};
 use tintype_cuda::CudaStream;
 use tintype_graph::{CapturePolicy, GraphOptions};

@@ -2,7 +2,7 @@
 
 use std::sync::LazyLock;
 
-use cuda::FakeDriver;
+use fake_cuda::FakeDriver;
 use tintype_cpu::CpuStream;
 use tintype_cuda::CudaStream;
 use tintype_ops::{ReadProbe, Stream};

@@ -72,15 +72,15 @@ mod tests {
     #[test]
     fn artifacts_are_found_by_target() {
         let report = [
-            r#"{"reason":"compiler-artifact","target":{"name":"cuda"},"executable":null,
-               "filenames":["/t/libcuda.so","/t/libcuda.rlib"]}"#,
+            r#"{"reason":"compiler-artifact","target":{"name":"fake_cuda"},"executable":null,
+               "filenames":["/t/libfake_cuda.so","/t/libfake_cuda.rlib"]}"#,
             r#"{"reason":"build-finished","success":true}"#,
             r#"{"reason":"compiler-artifact","target":{"name":"it"},"executable":"/t/it-1",
                "filenames":["/t/it-1"]}"#,
         ];
         let built = Built { artifacts: report.into_iter().filter_map(artifact).collect() };
-        assert_eq!(built.library("cuda"), Some(Path::new("/t/libcuda.so")));
+        assert_eq!(built.library("fake_cuda"), Some(Path::new("/t/libfake_cuda.so")));
         assert_eq!(built.executable("it"), Some(Path::new("/t/it-1")));
-        assert_eq!((built.library("it"), built.executable("cuda")), (None, None));
+        assert_eq!((built.library("it"), built.executable("fake_cuda")), (None, None));
     }
 }

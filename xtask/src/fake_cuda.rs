@@ -22,7 +22,7 @@ pub(crate) fn run(root: &Path) -> Result<()> {
 /// The folder.
 fn build(root: &Path) -> Result<PathBuf> {
     let built = cargo::build(root, &["build", "--release", "--package", "fake-cuda"])?;
-    let library = built.library("cuda").context("cargo built no libcuda.so")?;
+    let library = built.library("fake_cuda").context("cargo built no fake driver")?;
     let folder = root.join("target/fake-cuda");
     fs::create_dir_all(&folder).with_context(|| format!("creating {}", folder.display()))?;
     for name in NAMES {

@@ -26,7 +26,7 @@ type ResetFn = unsafe extern "C" fn() -> u32;
 /// There is one per process, however often it is loaded, and it is never unloaded.
 ///
 /// ```no_run
-/// let driver = cuda::FakeDriver::load()?;
+/// let driver = fake_cuda::FakeDriver::load()?;
 /// driver.set("num_sms", 8)?;
 /// // From here on, whatever loads `libcuda.so` gets the fake driver.
 /// assert_eq!(driver.get("kernels")?, 0);

@@ -45,7 +45,7 @@ mod types;
 mod vmm;
 
 pub use client::{ControlError, FakeDriver};
-pub use library::{beside_executable, without_symbol};
+pub use library::{beside_executable, driver_folder, without_symbol};
 
 /// Compiles the README's example.
 #[cfg(doctest)]

@@ -1,10 +1,13 @@
 //! Finding the shared library, and making a copy of it that lacks a function.
 
 use std::io;
+use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 
 /// The file name of the library that this crate builds.
-const NAME: &str = "libcuda.so";
+const NAME: &str = "libfake_cuda.so";
+/// The names by which programs look for the driver.
+const DRIVER_NAMES: [&str; 2] = ["libcuda.so", "libcuda.so.1"];
 
 /// The shared library that was built along with the running test, example or program.
 ///
@@ -21,6 +24,25 @@ pub fn beside_executable() -> io::Result<PathBuf> {
         let text = format!("no {NAME} at {candidates:?}; does a dependency on fake-cuda build it?");
         io::Error::new(io::ErrorKind::NotFound, text)
     })
+}
+
+/// A folder beside that library in which it has the names by which programs look for the driver.
+/// With it on `LD_LIBRARY_PATH`, any program runs on the fake driver.
+///
+/// # Errors
+/// If there is no library, or the folder cannot be written.
+pub fn driver_folder() -> io::Result<PathBuf> {
+    let library = beside_executable()?.canonicalize()?;
+    let folder = library.with_file_name("fake-driver");
+    std::fs::create_dir_all(&folder)?;
+    for name in DRIVER_NAMES {
+        // Whoever was first made the same link.
+        match symlink(&library, folder.join(name)) {
+            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
+            _ => {}
+        }
+    }
+    Ok(folder)
 }
 
 /// Writes to `copy` the library at `library` without the function called `symbol`, as if it came

@@ -63,13 +63,13 @@ fn an_old_driver_says_its_version_and_refuses_newer_ptx() {
 #[test]
 fn a_library_can_lack_a_function() {
     let turn = Turn::take();
-    let library = cuda::beside_executable().unwrap();
+    let library = fake_cuda::beside_executable().unwrap();
     let copy = std::env::temp_dir().join(format!("libcuda-{}.so", std::process::id()));
-    assert!(cuda::without_symbol(&library, "cuNoSuchFunction", &copy).is_err());
+    assert!(fake_cuda::without_symbol(&library, "cuNoSuchFunction", &copy).is_err());
     assert!(!copy.exists());
     // Without one of its own functions, the copy is no fake driver any more.
-    let written = cuda::without_symbol(&library, "fakeCudaReset", &copy);
-    let loaded = cuda::FakeDriver::load_from(&copy);
+    let written = fake_cuda::without_symbol(&library, "fakeCudaReset", &copy);
+    let loaded = fake_cuda::FakeDriver::load_from(&copy);
     // Before anything is asserted, so that no failure leaves it behind.
     std::fs::remove_file(&copy).unwrap();
     written.unwrap();

@@ -12,8 +12,8 @@ mod objects;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use cuda::FakeDriver;
 use cudarc::driver::{CudaContext, sys};
+use fake_cuda::FakeDriver;
 
 /// The driver is one per process: tests take turns, and each starts anew.
 static TURN: Mutex<()> = Mutex::new(());

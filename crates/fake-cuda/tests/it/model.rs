@@ -20,7 +20,7 @@ fn driver_check(args: &[&str], report: Option<&PathBuf>) -> Output {
 #[test]
 fn the_fake_driver_answers_as_its_model_says() {
     let report = std::env::temp_dir().join(format!("fake-cuda-report-{}", std::process::id()));
-    let library = cuda::beside_executable().unwrap();
+    let library = fake_cuda::beside_executable().unwrap();
     let output = driver_check(&[library.to_str().unwrap()], Some(&report));
     let text = String::from_utf8_lossy(&output.stdout);
     assert!(output.status.success(), "{text}");

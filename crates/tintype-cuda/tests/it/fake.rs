@@ -2,7 +2,7 @@
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use cuda::FakeDriver;
+use fake_cuda::FakeDriver;
 use tintype_cuda::{CudaStream, OpenError};
 use tintype_ops::{
     Buffer, DType, SharedBytes, Stream, Tensor, WeightPiece, WeightRole, WeightSource,

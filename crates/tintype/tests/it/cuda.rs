@@ -75,9 +75,9 @@ fn a_device_that_cannot_be_used_fails_the_run_with_1() {
 
 #[test]
 fn a_driver_that_lacks_a_function_is_named_with_it() {
-    let library = cuda::beside_executable().unwrap();
+    let library = fake_cuda::beside_executable().unwrap();
     let folder = scratch("old-driver");
-    cuda::without_symbol(&library, "cuLaunchKernelEx", &folder.join("libcuda.so")).unwrap();
+    fake_cuda::without_symbol(&library, "cuLaunchKernelEx", &folder.join("libcuda.so")).unwrap();
     let folder = folder.to_str().unwrap();
     let report = tintype_on(&[("LD_LIBRARY_PATH", folder)], &["doctor", "--json"]).ok().json();
     let reason = report["devices"][1]["reason"].as_str().unwrap();

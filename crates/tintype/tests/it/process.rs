@@ -66,10 +66,10 @@ pub(crate) fn command(args: &[&str]) -> Command {
 
 /// The command on a machine with the fake driver, which takes its settings from `variables`.
 pub(crate) fn command_on(variables: &[(&str, &str)], args: &[&str]) -> Command {
-    let driver = cuda::beside_executable().unwrap();
+    let driver = fake_cuda::driver_folder().unwrap();
     let mut command = Command::new(env!("CARGO_BIN_EXE_tintype"));
     command.args(args).stdin(Stdio::null());
-    command.env("LD_LIBRARY_PATH", driver.parent().unwrap()).envs(variables.iter().copied());
+    command.env("LD_LIBRARY_PATH", driver).envs(variables.iter().copied());
     command
 }
 
