@@ -41,15 +41,3 @@ impl Launcher<'_> {
         Ok(self.launches.len())
     }
 }
-
-/// How many launches `ops` make. One that cannot be planned makes none.
-pub(crate) fn num_launches(ops: &[Op], memory: &Memory) -> usize {
-    let mut launches = Vec::new();
-    for op in ops {
-        let planned = launches.len();
-        if memory.check(op).and_then(|()| plan(op, memory, &mut launches)).is_err() {
-            launches.truncate(planned);
-        }
-    }
-    launches.len()
-}

@@ -18,7 +18,7 @@ use crate::driver::{Context, Queue};
 use crate::graph::{CudaGraph, CudaGraphExec, GraphMemory};
 use crate::kernels::Kernels;
 use crate::launch::{Launch, Placement, cluster_of_4, layout};
-use crate::launcher::{Launcher, num_launches};
+use crate::launcher::Launcher;
 use crate::loader::Loader;
 use crate::memory::Memory;
 use crate::read_probe;
@@ -259,10 +259,6 @@ impl Stream for CudaStream {
             num_launches: recorded.num_launches,
             size_bytes: *size_bytes,
         }
-    }
-
-    fn num_launches(&self, ops: &[Op]) -> usize {
-        num_launches(ops, &self.memory)
     }
 }
 

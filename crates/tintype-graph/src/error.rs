@@ -41,9 +41,9 @@ pub enum GraphError {
     },
     /// A graph does not hold what was recorded into it.
     #[error(
-        "{key}: the graph of ops {start}..{end} holds {found_ops} ops and {found_launches} \
-         launches, but {expected_ops} ops and {expected_launches} launches were recorded; \
-         something else was queued during the capture, or the backend lost an op"
+        "{key}: the graph of ops {start}..{end} holds {found} ops, but {} were recorded; something \
+         else was queued during the capture, or the backend lost an op",
+        .end - .start
     )]
     Audit {
         /// The graph that was captured.
@@ -53,13 +53,7 @@ pub enum GraphError {
         /// One past the index of its last op.
         end: usize,
         /// Ops that the stream reports.
-        found_ops: usize,
-        /// Launches that the stream reports.
-        found_launches: usize,
-        /// Ops that were recorded.
-        expected_ops: usize,
-        /// Launches that they take.
-        expected_launches: usize,
+        found: usize,
     },
     /// A capture was asked for after the pool was sealed.
     #[error("{key}: the pool is sealed; capture before seal()")]

@@ -82,7 +82,8 @@ impl Eq for StreamId {}
 pub struct GraphInfo {
     /// Ops that were recorded.
     pub num_ops: usize,
-    /// Kernel launches that a replay makes; on the CPU, ops run.
+    /// Kernel launches that a replay makes, of these ops and of nothing else, which the stream has
+    /// checked; on the CPU, ops run.
     pub num_launches: usize,
     /// Memory that the graph takes on its device.
     pub size_bytes: u64,
@@ -186,13 +187,6 @@ pub trait Stream: Enqueue {
 
     /// What a graph holds.
     fn graph_info(&self, exec: &Self::GraphExec) -> GraphInfo;
-
-    /// Kernel launches that a graph of exactly these ops makes, so that a captured graph can be
-    /// audited against the list that was recorded. One for each op unless the backend says
-    /// otherwise.
-    fn num_launches(&self, ops: &[Op]) -> usize {
-        ops.len()
-    }
 }
 
 /// Measures how fast a device can read, the yardstick of every bandwidth-bound op.

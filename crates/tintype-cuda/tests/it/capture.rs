@@ -60,7 +60,6 @@ fn capture_runs_nothing_and_replay_runs_all_of_it() {
     assert_eq!(sum.value(&mut stream), 10.0);
     let info = stream.graph_info(&exec);
     assert_eq!((info.num_ops, info.num_launches), (5, 5));
-    assert_eq!(stream.num_launches(&[Op::Add { out: sum.sum, x: sum.step }; 5]), 5);
     assert_eq!(stream.counters().num_launches, 10);
 }
 
