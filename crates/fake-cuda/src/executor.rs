@@ -141,10 +141,14 @@ impl Driver {
             max_steps: self.config.max_steps,
             ..Options::default()
         };
-        match ptx_interp::run(self.memory.space(), &launches, &options) {
+        let space = Arc::clone(self.memory.space());
+        let mapped = self.host.show_to_kernels(&space);
+        match ptx_interp::run(&space, &launches, &options) {
             Ok(stats) => self.counters.warp_instructions += stats.warp_instructions,
             Err(fault) => self.fail(Fault::of_kernel(&fault)),
         }
+        let shown = mapped.and_then(|all| all.iter().try_for_each(|m| m.show_to_program(&space)));
+        shown.expect("pinned memory has its device address until it is freed");
         if let Some(index) = injected {
             self.fail(Fault::injected(&kernels[index].0.name));
         }

@@ -165,6 +165,12 @@ impl HostSpan {
         Ok(HostSpan { address, bytes })
     }
 
+    /// `bytes` bytes of it from `offset` on, which lie inside.
+    pub(crate) fn part(&self, offset: usize, bytes: usize) -> HostSpan {
+        assert!(offset + bytes <= self.bytes);
+        HostSpan { address: HostAddress(self.address.0 + offset), bytes }
+    }
+
     /// The bytes that are there now.
     pub(crate) fn read(&self) -> Vec<u8> {
         let mut bytes = Vec::with_capacity(self.bytes);

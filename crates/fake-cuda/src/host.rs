@@ -4,10 +4,12 @@ use std::alloc::{Layout, alloc, dealloc};
 use std::collections::BTreeMap;
 use std::ptr::NonNull;
 
+use ptx_interp::Memory;
+
 use crate::capture::Unsafe;
 use crate::driver::{Caller, Driver};
 use crate::error::{Code, Result};
-use crate::ffi::HostAddress;
+use crate::ffi::{HostAddress, HostSpan};
 
 /// What `cuMemHostAlloc` hands out is page-aligned.
 const PAGE: usize = 4096;
@@ -54,6 +56,15 @@ struct Pinned {
     flags: u32,
     /// None if the program registered memory of its own.
     block: Option<Block>,
+    /// Where kernels find it, once the program has asked.
+    device: Option<u64>,
+}
+
+/// Pinned memory that kernels can use, as it was before they ran.
+pub(crate) struct Mapped {
+    host: HostSpan,
+    device: u64,
+    before: Vec<u8>,
 }
 
 /// The pinned ranges, by their first address.
@@ -78,13 +89,60 @@ impl HostAllocations {
         self.around(address).map(|(base, pinned)| (base, pinned.bytes))
     }
 
+    /// Lets kernels see what the program has written to the ranges that have a device address.
+    pub(crate) fn show_to_kernels(&self, space: &Memory) -> Result<Vec<Mapped>, String> {
+        let mut shown = Vec::new();
+        for (&base, pinned) in &self.ranges {
+            let Some(device) = pinned.device else { continue };
+            let host = HostSpan::new(HostAddress(base), pinned.bytes);
+            let host = host.map_err(|failure| failure.why.into_owned())?;
+            let before = host.read();
+            space.write(device, &before).map_err(|error| error.to_string())?;
+            shown.push(Mapped { host, device, before });
+        }
+        Ok(shown)
+    }
+
     /// First address, size, and whether the library allocated it.
     pub(crate) fn iter(&self) -> impl Iterator<Item = (usize, usize, bool)> {
         self.ranges.iter().map(|(&base, pinned)| (base, pinned.bytes, pinned.block.is_some()))
     }
 }
 
+impl Mapped {
+    /// Lets the program see what kernels have written. The rest may be in use by the program.
+    pub(crate) fn show_to_program(&self, space: &Memory) -> Result<(), String> {
+        let mut after = vec![0; self.before.len()];
+        space.read(self.device, &mut after).map_err(|error| error.to_string())?;
+        let changed = |index: &usize| after[*index] != self.before[*index];
+        for index in (0..after.len()).filter(changed) {
+            self.host.part(index, 1).write(&after[index..=index]);
+        }
+        Ok(())
+    }
+}
+
 impl Driver {
+    /// `cuMemHostGetDevicePointer`. Another address than the host's, as the manual allows.
+    pub(crate) fn host_device_pointer(&mut self, host: HostAddress, flags: u32) -> Result<u64> {
+        if flags != 0 {
+            return Code::INVALID_VALUE.err(format!("flags {flags:#x}: there are none"));
+        }
+        let base = self.host.range(host.0).map(|(base, _)| base);
+        let pinned = base.and_then(|base| self.host.ranges.get_mut(&base));
+        let (Some(base), Some(pinned @ Pinned { block: Some(_), .. })) = (base, pinned) else {
+            return Code::INVALID_VALUE.err(format!("{:#x} was not allocated pinned", host.0));
+        };
+        let device = match pinned.device {
+            Some(device) => device,
+            None => match self.memory.space().alloc(pinned.bytes as u64) {
+                Ok(device) => *pinned.device.insert(device),
+                Err(error) => return Code::OUT_OF_MEMORY.err(error.to_string()),
+            },
+        };
+        Ok(device + (host.0 - base) as u64)
+    }
+
     /// `cuMemHostAlloc`.
     pub(crate) fn host_alloc(
         &mut self,
@@ -101,7 +159,7 @@ impl Driver {
             return Code::OUT_OF_MEMORY.err(format!("the host has no {bytes} bytes left"));
         };
         let base = block.base.as_ptr() as usize;
-        self.host.ranges.insert(base, Pinned { bytes, flags, block: Some(block) });
+        self.host.ranges.insert(base, Pinned { bytes, flags, block: Some(block), device: None });
         Ok(base)
     }
 
@@ -110,9 +168,10 @@ impl Driver {
         self.forbid_in_capture(Unsafe("cuMemFreeHost"), caller)?;
         self.run_everything();
         match self.host.ranges.get(&address.0) {
-            Some(Pinned { block: Some(_), .. }) => {
+            Some(Pinned { block: Some(_), device, .. }) => {
+                let freed = device.map_or(Ok(()), |device| self.memory.space().free(device));
                 self.host.ranges.remove(&address.0);
-                Ok(())
+                freed.or_else(|error| Code::UNKNOWN.err(error.to_string()))
             }
             _ => Code::INVALID_VALUE.err(format!("{:#x} is no pinned allocation", address.0)),
         }
@@ -137,7 +196,7 @@ impl Driver {
             return Err(Code::HOST_MEMORY_ALREADY_REGISTERED.into());
         }
         self.admit_allocation()?;
-        self.host.ranges.insert(first, Pinned { bytes, flags, block: None });
+        self.host.ranges.insert(first, Pinned { bytes, flags, block: None, device: None });
         Ok(())
     }
 

@@ -73,6 +73,8 @@ driver_functions! {
     cuMemAlloc_v2(address: &mut u64, bytes: usize);
     cuMemFree_v2(address: u64);
     cuMemHostAlloc(address: &mut usize, bytes: usize, flags: u32);
+    cuMemHostGetDevicePointer_v2(device: &mut u64, host: usize, flags: u32);
+    cuMemFreeHost(address: usize);
     cuMemAllocAsync(address: &mut u64, bytes: usize, stream: Handle);
     cuMemFreeAsync(address: u64, stream: Handle);
     cuMemcpyHtoD_v2(to: u64, from: *const u8, bytes: usize);

@@ -42,8 +42,8 @@ exports! {
     Context cuMemHostGetFlags(flags: Out<u32>, address: HostAddress) |driver, _| {
         flags.set(driver.host_flags(address)?)
     };
-    Context cuMemHostGetDevicePointer_v2(_address: Out<u64>, _host: HostAddress, _flags: u32)
-        |_, _| Code::NOT_SUPPORTED.err("kernels cannot access host memory here");
+    Context cuMemHostGetDevicePointer_v2(address: Out<u64>, host: HostAddress, flags: u32)
+        |driver, _| address.set(driver.host_device_pointer(host, flags)?);
 
     Context cuMemcpyHtoD_v2(to: u64, from: HostAddress, bytes: usize) |driver, caller| {
         driver.copy(Copy::to_device(to, from, bytes), LEGACY, Done, caller)

@@ -124,7 +124,50 @@ pub(crate) const ROWS: &[Row] = &[
         }),
     )
     .from(Source::Manual),
+    Row::seen(
+        "COPY-11",
+        "64 KiB of pageable memory are read at the call",
+        "0, does not wait, 1",
+        Shared(|gpu| {
+            let mut host = vec![1u8, 0, 0, 0];
+            host.resize(64 << 10, 0);
+            let (address, bytes, mut device) = (host.as_mut_ptr(), host.len(), 0);
+            gpu.api.cuMemAlloc_v2(&mut device, bytes);
+            gpu.delay(gpu.stream);
+            let call = waited(|| gpu.api.cuMemcpyHtoDAsync_v2(device, address, bytes, gpu.stream));
+            write(address, 9);
+            gpu.api.cuStreamSynchronize(gpu.stream);
+            let found = gpu.peek(device);
+            gpu.api.cuMemFree_v2(device);
+            format!("{call}, {found}")
+        }),
+    )
+    .from(Source::Manual),
+    Row::seen(
+        "COPY-12",
+        "a kernel writes pinned memory, and a synchronised host sees it",
+        "0, 7",
+        Shared(|gpu| {
+            let (mut host, mut device) = (0, 0);
+            gpu.api.cuMemHostAlloc(&mut host, 4096, 0);
+            write(host as *mut u8, 1);
+            let code = gpu.api.cuMemHostGetDevicePointer_v2(&mut device, host, 0);
+            gpu.store(gpu.stream, device, 7);
+            gpu.api.cuStreamSynchronize(gpu.stream);
+            let found = read(host as *const u8);
+            gpu.api.cuMemFreeHost(host);
+            format!("{code}, {found}")
+        }),
+    )
+    .from(Source::Manual),
 ];
+
+/// A word of host memory that the device may have changed.
+#[allow(unsafe_code)]
+fn read(host: *const u8) -> u32 {
+    // SAFETY: the callers pass the first of four bytes or more that they own.
+    unsafe { host.cast::<u32>().read_volatile() }
+}
 
 /// Changes a word of host memory behind the compiler's back.
 #[allow(unsafe_code)]
