@@ -6,6 +6,7 @@
 mod attention;
 mod gemm;
 mod matvec;
+mod recent_splits;
 mod rows;
 #[cfg(test)]
 mod sample_chips;
@@ -20,7 +21,8 @@ use tintype_ops::{Buffer, DType, Epilogue, Op, Result, Tensor, Weight, WeightSou
 
 use crate::weights::WeightUpload;
 
-pub(crate) use gemm::cluster_of_4;
+pub(crate) use gemm::{Split, cluster_of_4};
+pub(crate) use recent_splits::RecentSplits;
 
 /// One kernel launch.
 #[derive(Clone, Debug, PartialEq)]
@@ -119,6 +121,12 @@ pub(crate) trait Placement {
     fn weight(&self, weight: Weight) -> Placed;
     /// Memory for partial results.
     fn workspace(&self) -> Workspace;
+
+    /// How to share out a product of these tokens, rows and columns: what `find` says, or said the
+    /// last time. Nothing else of the product matters to it.
+    fn split(&self, _shape: [u32; 3], find: &dyn Fn() -> Option<Split>) -> Option<Split> {
+        find()
+    }
 
     /// A tensor as kernels take it.
     fn view(&self, tensor: Tensor) -> View {

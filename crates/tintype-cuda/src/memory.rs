@@ -5,7 +5,7 @@ use std::sync::Arc;
 use tintype_ops::{Allocations, Buffer, DType, Error, Op, Result, Weight, check};
 
 use crate::driver::{Context, DeviceBuffer, DriverError, Queue};
-use crate::launch::{Chip, Layout, Placed, Placement, Workspace};
+use crate::launch::{Chip, Layout, Placed, Placement, RecentSplits, Split, Workspace};
 
 /// Written over fresh buffers in debug builds: every float type reads it as NaN.
 const POISON: u8 = 0xFF;
@@ -27,6 +27,7 @@ pub(crate) struct Memory {
     buffers: Vec<DeviceBuffer>,
     weights: Vec<StoredWeight>,
     workspace: DeviceBuffer,
+    splits: RecentSplits,
     chip: Chip,
     context: Arc<Context>,
 }
@@ -49,6 +50,7 @@ impl Memory {
             buffers: Vec::new(),
             weights: Vec::new(),
             workspace: DeviceBuffer::alloc(context, bytes)?,
+            splits: RecentSplits::default(),
             chip,
             context: Arc::clone(context),
         })
@@ -148,5 +150,9 @@ impl Placement for Memory {
 
     fn workspace(&self) -> Workspace {
         Workspace { address: self.workspace.address(), bytes: self.workspace.len() }
+    }
+
+    fn split(&self, shape: [u32; 3], find: &dyn Fn() -> Option<Split>) -> Option<Split> {
+        self.splits.get(shape, find)
     }
 }

@@ -7,7 +7,7 @@
 
 mod wgmma;
 
-pub(crate) use wgmma::cluster_of_4;
+pub(crate) use wgmma::{Split, cluster_of_4};
 
 use bytemuck::Zeroable;
 use tintype_kernels::params::{
@@ -164,7 +164,7 @@ impl Matmul {
 
     /// How the kernels for packed weights share out the product, or its first part; `None` if they
     /// do not take it, or there is no room to arrange x.
-    fn packed_split(&self, norm: Option<Norm>, at: &dyn Placement) -> Option<wgmma::Split> {
+    fn packed_split(&self, norm: Option<Norm>, at: &dyn Placement) -> Option<Split> {
         let Placed { layout, .. } = self.placed;
         let in_pairs = |view: View| view.address.is_multiple_of(4) && view.stride.is_multiple_of(2);
         let same_type = norm.is_some() || self.x.dtype == self.weight.dtype;
@@ -182,16 +182,17 @@ impl Matmul {
     }
 
     /// How to share out the product of up to `most` tokens.
-    fn split(&self, most: u32, at: &dyn Placement) -> Option<wgmma::Split> {
-        let Weight { rows, cols, .. } = self.weight;
-        wgmma::Split::best(self.x.rows.min(most), [rows, cols], self.room(at), at.chip())
+    fn split(&self, most: u32, at: &dyn Placement) -> Option<Split> {
+        let (tokens, Weight { rows, cols, .. }) = (self.x.rows.min(most), self.weight);
+        let find = || Split::best(tokens, [rows, cols], self.room(at), at.chip());
+        at.split([tokens, rows, cols], &find)
     }
 
     /// Launches that arrange x and multiply, as many tokens at a time as the workspace holds; the
     /// first part, and all of its size, by `split`.
     fn arranged(
         &self,
-        split: wgmma::Split,
+        split: Split,
         norm: Option<Norm>,
         at: &dyn Placement,
         launches: &mut Vec<Launch>,

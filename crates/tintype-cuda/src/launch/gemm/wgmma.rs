@@ -90,7 +90,7 @@ impl Kernel {
 
 /// One way to share out a product.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Split {
+pub(crate) struct Split {
     kernel: &'static Kernel,
     /// Blocks of a cluster, which cut the columns.
     cluster: u32,
