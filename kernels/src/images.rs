@@ -29,6 +29,9 @@ images! {
         attention_rope_64_bf16(RopeAttentionParams)
         attention_rope_64_f16(RopeAttentionParams)
     }
+    copy [] {
+        copy_words(CopyWordsParams)
+    }
     elementwise [] {
         add(AddParams)
         silu_mul(SiluMulParams)
@@ -125,6 +128,9 @@ images! {
         attention_rope_128_f16(RopeAttentionParams)
         attention_rope_64_bf16(RopeAttentionParams)
         attention_rope_64_f16(RopeAttentionParams)
+    }
+    copy ["sm_90a"] {
+        copy_words(CopyWordsParams)
     }
     elementwise ["sm_90a"] {
         add(AddParams)

@@ -4,6 +4,7 @@
 //! and in C++.
 
 mod attention;
+mod copy;
 mod gemm;
 mod gemm_wgmma;
 mod matvec;
@@ -12,6 +13,7 @@ mod rows;
 mod view;
 
 pub use attention::*;
+pub use copy::*;
 pub use gemm::*;
 pub use gemm_wgmma::*;
 pub use matvec::*;

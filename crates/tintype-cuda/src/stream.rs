@@ -84,7 +84,7 @@ impl CudaStream {
         Ok(Self {
             loader: None,
             kernels: Arc::new(kernels),
-            downloads: Downloads::new(&context),
+            downloads: Downloads::new(&context, chip.is_hopper()),
             staging: Staging::new(&context).map_err(making("the staging buffer"))?,
             memory: memory.map_err(making("the workspace"))?,
             queue,
@@ -199,7 +199,8 @@ impl Stream for CudaStream {
         self.enter_with_weights()?;
         self.memory.require_host_copy("download", src, src.size_bytes() as usize)?;
         let address = self.memory.view(src).address;
-        self.downloads.start(&self.id, &self.queue, (src, address))
+        let Self { id, downloads, kernels, queue, .. } = self;
+        downloads.start(id, kernels, queue, (src, address))
     }
 
     fn finish_download(&mut self, download: CudaDownload, dst: &mut [u8]) -> Result<()> {

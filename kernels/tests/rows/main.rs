@@ -9,3 +9,4 @@ mod moe;
 mod norm;
 mod rope_kv;
 mod sample;
+mod words;

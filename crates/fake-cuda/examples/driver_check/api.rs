@@ -75,6 +75,7 @@ driver_functions! {
     cuMemHostAlloc(address: &mut usize, bytes: usize, flags: u32);
     cuMemHostGetDevicePointer_v2(device: &mut u64, host: usize, flags: u32);
     cuMemFreeHost(address: usize);
+    cuMemcpy2DAsync_v2(copy: &[u64; 16], stream: Handle);
     cuMemAllocAsync(address: &mut u64, bytes: usize, stream: Handle);
     cuMemFreeAsync(address: u64, stream: Handle);
     cuMemcpyHtoD_v2(to: u64, from: *const u8, bytes: usize);

@@ -31,7 +31,7 @@ const MIN_DRIVER: Version = Version { major: 13, minor: 0 };
 const FIRST: [&str; 2] = ["cuDriverGetVersion", "cuInit"];
 
 /// Every other function that is called.
-const SYMBOLS: [&str; 43] = [
+const SYMBOLS: [&str; 44] = [
     "cuCtxSetCurrent",
     "cuDeviceGet",
     "cuDeviceGetAttribute",
@@ -61,6 +61,7 @@ const SYMBOLS: [&str; 43] = [
     "cuMemFree_v2",
     "cuMemGetInfo_v2",
     "cuMemHostAlloc",
+    "cuMemHostGetDevicePointer_v2",
     "cuMemcpy2DAsync_v2",
     "cuMemcpyDtoHAsync_v2",
     "cuMemcpyHtoDAsync_v2",

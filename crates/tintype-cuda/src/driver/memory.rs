@@ -108,6 +108,17 @@ impl PinnedBuffer {
         Ok(Self { start, len, context: Arc::clone(context) })
     }
 
+    /// Where kernels find it.
+    ///
+    /// # Errors
+    /// What the driver refused.
+    pub(crate) fn device_address(&self) -> Result<u64, DriverError> {
+        let (mut address, start) = (0, self.start.as_ptr().cast());
+        // SAFETY: the pointer is valid for the one address written, and the memory is allocated.
+        unsafe { call!(self.context, cuMemHostGetDevicePointer_v2(&raw mut address, start, 0)) }?;
+        Ok(address)
+    }
+
     /// Size in bytes.
     pub(crate) fn len(&self) -> usize {
         self.len

@@ -160,6 +160,26 @@ pub(crate) const ROWS: &[Row] = &[
         }),
     )
     .from(Source::Manual),
+    Row::seen(
+        "COPY-13",
+        "rows of a little pageable memory are read at the call",
+        "0, does not wait, 1",
+        Shared(|gpu| {
+            let mut host = [0u8; 64];
+            let address = host.as_mut_ptr();
+            write(address, 1);
+            gpu.delay(gpu.stream);
+            // x, y, kind of memory, host, device, array and pitch of both sides; width and height.
+            let from = [0, 0, 1, address as u64, 0, 0, 16];
+            let to = [0, 0, 2, 0, gpu.memory, 0, 64];
+            let copy = [&from[..], &to, &[16, 4]].concat().try_into().expect("16 fields");
+            let call = waited(|| gpu.api.cuMemcpy2DAsync_v2(&copy, gpu.stream));
+            write(address, 9);
+            gpu.api.cuStreamSynchronize(gpu.stream);
+            format!("{call}, {}", gpu.peek(gpu.memory))
+        }),
+    )
+    .from(Source::Manual),
 ];
 
 /// A word of host memory that the device may have changed.
