@@ -57,7 +57,7 @@ impl Landing {
         (src, address): (Tensor, u64),
     ) -> Result<()> {
         let len = src.size_bytes() as usize;
-        if src.is_contiguous() && len % 4 == 0 && (1..=MAX_KERNEL_BYTES).contains(&len) {
+        if src.is_contiguous() && len.is_multiple_of(4) && (1..=MAX_KERNEL_BYTES).contains(&len) {
             let launch = copy_words(programmatic, self.device_address, address, len);
             // SAFETY: the tensor was checked to lie in a buffer, which lives as long as the stream
             // and is used by this queue alone, and the landing is as large. Nobody touches the
