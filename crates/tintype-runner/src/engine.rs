@@ -67,8 +67,9 @@ pub enum Progress {
 /// A loaded model that continues prompts.
 ///
 /// Requests are added at any time; every [`step`](Self::step) brings those forward that the
-/// scheduler chose. Nothing here runs by itself, save a step that is on its way when `step` returns:
-/// see [`EngineOptions::async_scheduling`]. A request that is added then joins the step behind it.
+/// scheduler chose. Nothing here runs by itself, save a step that may be on its way when `step`
+/// returns: see [`EngineOptions::async_scheduling`]. A request that is added then joins the step
+/// behind it.
 ///
 /// With [`CapturePolicy::Background`] a step captures graphs while the device works on it, so none
 /// delays a token; a batch whose graph is yet to come runs eagerly. Who has nothing to run can
