@@ -151,9 +151,20 @@ impl<S: Stream> PieceCapture<'_, S> {
 
 /// The ops that a step queues.
 pub(crate) fn record(key: GraphKey, forward: &mut Step<'_>) -> Result<Vec<Op>, GraphError> {
-    let mut ops = Vec::new();
-    forward(&mut ops).map_err(|source| GraphError::Record { key, source })?;
-    Ok(ops)
+    let mut list = OpList(Vec::new());
+    forward(&mut list).map_err(|source| GraphError::Record { key, source })?;
+    Ok(list.0)
+}
+
+/// Unlike a plain `Vec<Op>`, it checks nothing: the stream that is given each op next does, and
+/// twice would cost a twentieth of the whole capture.
+struct OpList(Vec<Op>);
+
+impl Enqueue for OpList {
+    fn enqueue(&mut self, op: Op) -> tintype_ops::Result<()> {
+        self.0.push(op);
+        Ok(())
+    }
 }
 
 /// An op as errors name it: its place in the list, its name and its operands.
