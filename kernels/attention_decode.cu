@@ -20,12 +20,16 @@ __device__ __forceinline__ void attention_decode(const AttentionParams& p) {
     if (query.end == 0) return store_zeros(p, split, row_of(p.out, row));
     const uint32_t first = query.first / DECODE_TILE, end = ceil_div(query.end, DECODE_TILE);
     if (split.used_blocks(end - first) == 0) return store_no_keys(p, split);
-    if (cluster_size() > 1) cluster_arrive();
-    DecodeWarp<T, DIM> warp(p, split, query);
+    if (split.cluster > 1) cluster_arrive();
     const Tiles tiles(split, first, end);
-    if (tiles.any) warp.attend(tiles.last, tiles.step);
-    const MergeShared shared(p, split, reinterpret_cast<float*>(shared_memory));
-    if (tiles.any) warp.finish(shared.warps);
+    DecodeWarp<T, DIM> warp(p, split, query, tiles, shared_memory, query.end);
+    if (tiles.count > 0) {
+        warp.ring.start();
+        warp.load_query();
+        warp.attend();
+    }
+    const MergeShared shared(p, split, behind_rings<DIM>(shared_memory));
+    if (tiles.count > 0) warp.finish(shared.warps);
     merge(p, split, row_of(p.out, row), shared, end - first);
 }
 
@@ -64,7 +68,8 @@ extern "C" __global__ void attention_combine(const __grid_constant__ AttentionPa
     parts.sums += first * MAX_HEADS;
     parts.values += static_cast<uint64_t>(first) * stride;
     for (uint32_t i = 4 * threadIdx.x; i < split.num_heads * padded; i += 4 * blockDim.x) {
+        const uint32_t head = i / padded;
         store_merged(p, split, out, i,
-                     parts.merge(params.partitions, i / padded, parts.values + i, stride));
+                     parts.merge(params.partitions, head, parts.values + i, stride));
     }
 }

@@ -1,23 +1,20 @@
-// Attention of one query to many keys on tensor cores, without shared memory.
+// Attention of one query to many keys on tensor cores.
 //
 // A warp takes 16 keys at a time, for up to 8 heads. Scores are K·Qᵀ (16 keys x 8 heads) and the
-// result is Vᵀ·Pᵀ (dims x 8 heads), so keys and values are the left operands, and come straight
-// from global memory in 16-byte pieces: the order of the dims inside a product is free as long as
-// both operands agree. With g = lane / 4 and t = lane % 4, a lane reads
+// result is Vᵀ·Pᵀ (dims x 8 heads), so keys and values are the left operands, which come from
+// shared memory in 16-byte pieces: the order of the dims inside a product is free as long as both
+// operands agree. With g = lane / 4 and t = lane % 4, a lane reads
 // - of keys g and g + 8, the pieces 4c + t: its left operand of the products over dims
 //   32c..32c + 32, for which it holds the same pieces of the query of head g;
 // - of the values of keys 2t, 2t + 1, 2t + 8 and 2t + 9, the pieces 8c + g: rows g and g + 8 of
 //   product 4c + i are dims 2i and 2i + 1 of the piece.
-// `DIM` is the head size, rounded up to 64, 128 or 256. Pieces past the head are zeros in queries,
-// so it does not matter that keys and values have the head's last piece there.
+// `DIM` is the head size, rounded up to 64, 128 or 256. Pieces past the head are zeros.
 #pragma once
 
 #include "attention_merge.cuh"
-#include "mma.cuh"
+#include "attention_ring.cuh"
 
-constexpr uint32_t DECODE_TILE = 16;
-
-// Piece `index` of a head. It bypasses L1: keys and values are read once.
+// Piece `index` of a head. It bypasses L1: what is loaded so is read once.
 __device__ __forceinline__ void load_piece(uint32_t (&piece)[4], uint64_t head, uint32_t index) {
     const uint4 raw = __ldcg(global_pointer<const uint4>(head) + index);
     piece[0] = raw.x, piece[1] = raw.y, piece[2] = raw.z, piece[3] = raw.w;
@@ -25,29 +22,25 @@ __device__ __forceinline__ void load_piece(uint32_t (&piece)[4], uint64_t head, 
 
 template <typename T, uint32_t DIM>
 struct DecodeWarp {
+    using Ring = TileRing<DIM>;
     static constexpr uint32_t QK_PIECES = DIM / 32;
     static constexpr uint32_t V_PIECES = DIM / 64;
 
     const AttentionParams& p;
     const Split& split;
     const Query& query;
+    Ring ring;
     uint32_t g, t;
     uint32_t q[QK_PIECES][4];
-    uint32_t k[2][QK_PIECES][4];
-    uint32_t v[4][V_PIECES][4];
     float out[DIM / 16][4];  // rows: dims; columns: heads 2t, 2t + 1
     float max[2], sum[2];    // of heads 2t, 2t + 1; `sum` of this lane's keys alone
 
+    // For the parameters see `TileRing`.
     __device__ __forceinline__ DecodeWarp(const AttentionParams& p, const Split& split,
-                                          const Query& query)
-        : p(p), split(split), query(query), g(threadIdx.x % 32 / 4), t(threadIdx.x % 4) {
-        max[0] = max[1] = NEG_INFINITY;
-        sum[0] = sum[1] = 0.0f;
-#pragma unroll
-        for (uint32_t i = 0; i < DIM / 16; ++i) {
-            out[i][0] = out[i][1] = out[i][2] = out[i][3] = 0.0f;
-        }
-    }
+                                          const Query& query, const Tiles& tiles,
+                                          const void* rings, uint32_t cached)
+        : p(p), split(split), query(query), ring(p, split, query, tiles, rings, cached),
+          g(threadIdx.x % 32 / 4), t(threadIdx.x % 4) {}
 
     __device__ __forceinline__ void load_query() {
         const uint32_t head = (split.query_head(p) + g) * p.cache.head_dim;
@@ -62,56 +55,18 @@ struct DecodeWarp {
         }
     }
 
-    // The cache row of key `lane % 16` of a tile. A key that the query does not see, or at `end`
-    // and beyond, is replaced by one that it sees: such memory has been written, and its weight of
-    // 0 hides it. The tile need not exist.
-    __device__ __forceinline__ uint32_t find_row(uint32_t tile, uint32_t end) const {
-        const uint32_t key = tile * DECODE_TILE + threadIdx.x % DECODE_TILE;
-        const uint32_t seen = min(::max(key, query.first), end - 1);
-        return cache_row(p, query.sequence, split.kv_head, seen);
-    }
-
-    // Piece `N * c + i`, i < N, or the head's last one if it has fewer. Heads have more than half
-    // of `DIM`, or they would be of another kernel.
-    template <uint32_t N>
-    __device__ __forceinline__ uint32_t in_head(uint32_t c, uint32_t i) const {
-        if (DIM > 64 && N * (c + 1) <= DIM / 16) return N * c + i;
-        uint32_t last = p.cache.head_dim / 8 - 1;
-        asm volatile("" : "+r"(last));  // not worth a register from tile to tile
-        return min(N * c + i, last);
-    }
-
-    __device__ __forceinline__ uint64_t head_address(uint64_t side, uint32_t rows,
-                                                     uint32_t key) const {
-        const uint64_t row = __shfl_sync(FULL_WARP, rows, key);
-        return side + row * p.cache.head_dim * sizeof(T);
-    }
-
-    __device__ __forceinline__ void load_keys(uint32_t rows) {
+    // Scores of keys g and g + 8 of a tile, two heads each, in the order of an accumulator. The
+    // keys of a later tile take the place of these as soon as they are in registers.
+    __device__ __forceinline__ void score(float (&scores)[4], uint32_t tile) {
+        uint32_t k[2][QK_PIECES][4];
+        ring.wait();
 #pragma unroll
-        for (uint32_t i = 0; i < 2; ++i) {
-            const uint64_t address = head_address(p.cache.k, rows, g + 8 * i);
-#pragma unroll
-            for (uint32_t c = 0; c < QK_PIECES; ++c) {
-                load_piece(k[i][c], address, in_head<4>(c, t));
-            }
+        for (uint32_t c = 0; c < QK_PIECES; ++c) {
+            const uint32_t at = Ring::place(ring.keys(), g, 4 * (c % 2) + t) + c / 2 * 128;
+            load_shared16(k[0][c], at);
+            load_shared16(k[1][c], at + 8 * Ring::ROW_BYTES);
         }
-    }
-
-    __device__ __forceinline__ void load_values(uint32_t rows) {
-#pragma unroll
-        for (uint32_t i = 0; i < 4; ++i) {
-            const uint32_t key = 2 * t + i % 2 + i / 2 * 8;
-            const uint64_t address = head_address(p.cache.v, rows, key);
-#pragma unroll
-            for (uint32_t c = 0; c < V_PIECES; ++c) {
-                load_piece(v[i][c], address, in_head<8>(c, g));
-            }
-        }
-    }
-
-    // Scores of keys g and g + 8 of a tile, two heads each, in the order of an accumulator.
-    __device__ __forceinline__ void score(float (&scores)[4], uint32_t tile) const {
+        ring.refill_keys();
         float sums[4] = {0, 0, 0, 0};
 #pragma unroll
         for (uint32_t c = 0; c < QK_PIECES; ++c) {
@@ -157,7 +112,19 @@ struct DecodeWarp {
         return __byte_perm(even, odd, g % 2 == 0 ? 0x5410 : 0x7632);
     }
 
+    // Adds the values of a tile, and lets those of a later one take their place.
     __device__ __forceinline__ void add_values(const float (&weights)[4]) {
+        uint32_t v[4][V_PIECES][4];
+        ring.wait();
+#pragma unroll
+        for (uint32_t i = 0; i < 4; ++i) {
+#pragma unroll
+            for (uint32_t c = 0; c < V_PIECES; ++c) {
+                const uint32_t at = Ring::place(ring.values(), 2 * t + i % 2, g);
+                load_shared16(v[i][c], at + i / 2 * 8 * Ring::ROW_BYTES + c * 128);
+            }
+        }
+        ring.refill_values();
         const uint32_t low = transpose(pack2<T>(weights[0], weights[1]));
         const uint32_t high = transpose(pack2<T>(weights[2], weights[3]));
 #pragma unroll
@@ -171,56 +138,18 @@ struct DecodeWarp {
         }
     }
 
-    // Attends to tiles `last`, `last - step` and so on.
-    __device__ __forceinline__ void attend(uint32_t last, uint32_t step) {
-        if constexpr (DIM <= 128) {
-            const uint32_t rows = find_row(last, query.end);
-            load_keys(rows);
-            load_values(rows);
-            load_query();
-            attend_ahead(last, step);
-        } else {
-            attend_in_turn(last, step);
+    // Attends to the warp's tiles, for which the ring has started.
+    __device__ __forceinline__ void attend() {
+        max[0] = max[1] = NEG_INFINITY;
+        sum[0] = sum[1] = 0.0f;
+#pragma unroll
+        for (uint32_t i = 0; i < DIM / 16; ++i) {
+            out[i][0] = out[i][1] = out[i][2] = out[i][3] = 0.0f;
         }
-    }
-
-    // Whether there is a tile `step` before `tile`.
-    __device__ __forceinline__ bool more(uint32_t tile, uint32_t step) const {
-        return tile >= query.first / DECODE_TILE + step;
-    }
-
-    // The same once the query, and the keys and values of the last tile, are on their way. Fetches
-    // the keys of a tile while the values of the one before are used, and the other way round.
-    // Where they lie is looked up one tile further ahead.
-    __device__ __forceinline__ void attend_ahead(uint32_t last, uint32_t step) {
-        uint32_t rows = find_row(last - step, query.end);
-        bool done = false;
 #pragma unroll 1
-        for (uint32_t tile = last; !done; tile -= step) {
-            done = !more(tile, step);
+        for (uint32_t i = 0; i < ring.tiles.count; ++i) {
             float scores[4];
-            score(scores, tile);
-            if (!done) load_keys(rows);
-            softmax(scores);
-            add_values(scores);
-            if (!done) load_values(rows);
-            rows = find_row(tile - 2 * step, query.end);
-        }
-    }
-
-    // For large heads, which leave no registers for that.
-    __device__ __forceinline__ void attend_in_turn(uint32_t last, uint32_t step) {
-        load_query();
-        bool done = false;
-#pragma unroll 1
-        for (uint32_t tile = last; !done; tile -= step) {
-            done = !more(tile, step);
-            const uint32_t rows = find_row(tile, query.end);
-            load_keys(rows);
-            float scores[4];
-            score(scores, tile);
-            __syncwarp();  // keeps the compiler from fetching the values any earlier
-            load_values(rows);
+            score(scores, ring.tiles.at(i));
             softmax(scores);
             add_values(scores);
         }
@@ -253,3 +182,9 @@ struct DecodeWarp {
         }
     }
 };
+
+// Behind the rings of a block's warps.
+template <uint32_t DIM>
+__device__ __forceinline__ float* behind_rings(float4* memory) {
+    return reinterpret_cast<float*>(memory + blockDim.x / 32 * (TileRing<DIM>::BYTES / 16));
+}

@@ -74,16 +74,19 @@ struct Split {
 // The tiles of a warp, of tiles `first..end`: they are dealt out to the splits, and then to their
 // warps, in turn. A warp takes its last one first.
 struct Tiles {
-    bool any;
+    uint32_t count;
     uint32_t last;
     uint32_t step;
 
     __device__ __forceinline__ Tiles(const Split& split, uint32_t first, uint32_t end)
         : step(split.count * (blockDim.x / 32)) {
         const uint32_t place = first + split.index + split.count * (threadIdx.x / 32);
-        any = place < end;
-        last = place + (end - 1 - place) / step * step;
+        count = place < end ? ceil_div(end - place, step) : 0;
+        last = place + (count - 1) * step;
     }
+
+    // The tile that the warp takes after `place` others.
+    __device__ __forceinline__ uint32_t at(uint32_t place) const { return last - place * step; }
 };
 
 // Elements of a head in shared memory and in partial results, zeros at its end included.
@@ -130,8 +133,8 @@ struct Parts {
     }
 };
 
-// The shared memory of a split kernel: a part of each warp, then of each block of the cluster, of
-// which a block merges a slice of the values.
+// The shared memory of a split kernel: a part of each warp, then of each block of the cluster, if
+// there are several, of which a block merges a slice of the values.
 struct MergeShared {
     uint32_t size;   // elements of a part's values
     uint32_t slice;  // a multiple of 4

@@ -9,9 +9,9 @@
 // `pdl_wait`. What may still run by then are kernels of the same step, all of them: a step begins
 // with copies, be it eager, replayed whole or in pieces, and however many are queued; a kernel
 // behind a copy starts after all that was queued in front of the copy. Of these kernels none
-// writes to this cache. In a decode batch its one writer is this launch, and each of its blocks
-// takes what it writes from registers. So no sequence of the batch may read from the cache what
-// the batch writes for another one, even where they share blocks of an older prompt: the op
+// writes to this cache. In a decode batch its one writer is this launch, whose blocks take the
+// newest tokens from q, k and v. So no sequence of the batch may read from the cache what the batch
+// writes for another one, even where they share blocks of an older prompt: the op
 // (`Op::Attention`) rules it out.
 #pragma once
 
@@ -65,6 +65,12 @@ __device__ __forceinline__ void store_piece(const uint32_t (&piece)[4], uint64_t
     global_pointer<uint4>(head)[index] = raw;
 }
 
+__device__ __forceinline__ void store_shared16(uint32_t address, const uint32_t (&piece)[4]) {
+    asm volatile("st.shared.v4.u32 [%0], {%1, %2, %3, %4};" ::"r"(address), "r"(piece[0]),
+                 "r"(piece[1]), "r"(piece[2]), "r"(piece[3])
+                 : "memory");
+}
+
 template <typename T>
 __device__ __forceinline__ void unpack_piece(const uint32_t (&piece)[4], float (&out)[8]) {
     const uint4 raw = make_uint4(piece[0], piece[1], piece[2], piece[3]);
@@ -86,30 +92,16 @@ struct RopeWarp : DecodeWarp<T, DIM> {
     using Base = DecodeWarp<T, DIM>;
     static constexpr uint32_t QK_PIECES = Base::QK_PIECES, HALF = QK_PIECES / 2;
     using Pieces = uint32_t[QK_PIECES][4];
+    using typename Base::Ring;
 
     const RopeKvParams& rope;
     Angles<DIM> angles;
 
     __device__ __forceinline__ RopeWarp(const RopeAttentionParams& p, const Split& split,
-                                        const Query& query)
-        : Base(p.attention, split, query), rope(p.rope), angles(p.rope, query.row) {}
-
-    // Fetches the last tile as far as it is in the cache.
-    __device__ __forceinline__ void fetch(uint32_t last) {
-        if (Base::query.first + 1 < Base::query.end) {
-            const uint32_t rows = Base::find_row(last, Base::query.end - 1);
-            Base::load_keys(rows);
-            Base::load_values(rows);
-            return;
-        }
-#pragma unroll
-        for (uint32_t i = 0; i < 4; ++i) {
-#pragma unroll
-            for (uint32_t c = 0; c < QK_PIECES; ++c) Base::k[0][c][i] = Base::k[1][c][i] = 0;
-#pragma unroll
-            for (uint32_t c = 0; c < 4 * Base::V_PIECES; ++c) Base::v[c % 4][c / 4][i] = 0;
-        }
-    }
+                                        const Query& query, const Tiles& tiles,
+                                        const void* rings)
+        : Base(p.attention, split, query, tiles, rings, ::max(query.end, 1u) - 1), rope(p.rope),
+          angles(p.rope, query.row) {}
 
     // Head `head` of q, k and v together.
     __device__ __forceinline__ uint64_t head_of_qkv(uint32_t head) const {
@@ -167,62 +159,51 @@ struct RopeWarp : DecodeWarp<T, DIM> {
         return 1.0f / sqrtf(sum / DIM + eps);
     }
 
-    // Loads the query, and puts the newest token in its place in tile `last`, if that has it, and
-    // in the cache. `memory` has room for a head.
-    __device__ __forceinline__ void insert(uint32_t last, float* memory) {
-        const uint32_t newest = Base::query.end - 1, key = newest % DECODE_TILE;
-        const bool has_newest = newest / DECODE_TILE == last;
+    // Loads the query, and puts the newest token in its place in the last tile, if that has it,
+    // and in the cache. `memory` has room for a head.
+    __device__ __forceinline__ void insert(float* memory) {
+        const uint32_t newest = Base::query.end - 1;
+        const bool has_newest = newest / DECODE_TILE == Base::ring.tiles.last;
         Base::load_query();
-        if (has_newest) insert_newest(key, memory);
+        if (has_newest) insert_newest(newest % DECODE_TILE, memory);
         if (!has_newest) angles.share(memory);
         prepare(Base::q, rope.q_norm, rope.q_eps);
         __syncwarp();  // `memory` has been read
     }
 
+    // All lanes of a piece's column prepare the key; a lane for each piece moves the value.
     __device__ __forceinline__ void insert_newest(uint32_t key, float* memory) {
-        const uint32_t of_k = rope.num_heads + Base::split.kv_head;
+        const uint32_t of_k = rope.num_heads + Base::split.kv_head, lane = threadIdx.x % 32;
+        const bool has_value = lane < DIM / 8;
         Pieces k;
+        uint32_t v[4];
         load_head(k, head_of_qkv(of_k));
-        for_value(key, [&](uint32_t (&piece)[4], uint32_t index) {
-            load_piece(piece, head_of_qkv(of_k + rope.num_kv_heads), index);
-        });
+        if (has_value) load_piece(v, head_of_qkv(of_k + rope.num_kv_heads), lane);
+        const Place place(rope, Base::split, Base::query.row);
         angles.share(memory);
         prepare(k, rope.k_norm, rope.k_eps);
-        const bool mine = key % 8 == Base::g;
+        Base::ring.wait_for_tile();
+        const uint32_t keys = Base::ring.keys(), values = Base::ring.values();
 #pragma unroll
-        for (uint32_t c = 0; c < QK_PIECES; ++c) {
-#pragma unroll
-            for (uint32_t i = 0; i < 4; ++i) {
-                if (mine && key < 8) Base::k[0][c][i] = k[c][i];
-                if (mine && key >= 8) Base::k[1][c][i] = k[c][i];
-            }
+        for (uint32_t c = 0; c < QK_PIECES && Base::g == 0; ++c) {
+            store_shared16(Ring::place(keys, key, 4 * c + Base::t), k[c]);
+            if (place.exists) store_piece(k[c], rope.k_cache + place.offset, 4 * c + Base::t);
         }
-        if (Base::split.first_head == 0) store_newest(key, k, mine);
+        if (!has_value) return;
+        store_shared16(Ring::place(values, key, lane), v);
+        if (place.exists) store_piece(v, rope.v_cache + place.offset, lane);
     }
 
-    // Calls `body` with the pieces of a key's value that this lane holds, and their index.
-    template <typename Body>
-    __device__ __forceinline__ void for_value(uint32_t key, Body body) {
-#pragma unroll
-        for (uint32_t i = 0; i < 4; ++i) {
-            if (key != 2 * Base::t + i % 2 + i / 2 * 8) continue;
-#pragma unroll
-            for (uint32_t c = 0; c < Base::V_PIECES; ++c) body(Base::v[i][c], 8 * c + Base::g);
-        }
-    }
+    // The newest token's place in a side of the cache, if it has one and no other block writes it.
+    struct Place {
+        bool exists;
+        uint64_t offset;
 
-    // Stores the newest token in its slot, if it has one.
-    __device__ __forceinline__ void store_newest(uint32_t key, const Pieces& k, bool mine) {
-        const uint32_t slot = load_i32(rope.slots, Base::query.row, 0);
-        if (slot >= rope.num_slots) return;
-        const uint64_t block = slot / rope.block_size * rope.num_kv_heads + Base::split.kv_head;
-        const uint64_t row = block * rope.block_size + slot % rope.block_size;
-        for_value(key, [&](uint32_t (&piece)[4], uint32_t index) {
-            store_piece(piece, rope.v_cache + row * DIM * sizeof(T), index);
-        });
-#pragma unroll
-        for (uint32_t c = 0; c < QK_PIECES && mine; ++c) {
-            store_piece(k[c], rope.k_cache + row * DIM * sizeof(T), 4 * c + Base::t);
+        __device__ __forceinline__ Place(const RopeKvParams& p, const Split& split, uint32_t row) {
+            const uint32_t slot = load_i32(p.slots, row, 0);
+            exists = split.first_head == 0 && slot < p.num_slots;
+            const uint64_t block = slot / p.block_size * p.num_kv_heads + split.kv_head;
+            offset = (block * p.block_size + slot % p.block_size) * DIM * sizeof(T);
         }
-    }
+    };
 };

@@ -296,15 +296,19 @@ impl Split {
         let pairs = num_items * case.num_kv_heads * case.group.div_ceil(heads);
         let size = heads * case.head_dim.next_multiple_of(8);
         let slice = 4 * (size / 4).div_ceil(self.cluster);
-        let queries = if name == "attention_any" { size } else { 0 };
-        let parts = self.warps * (16 + size) + self.cluster * (16 + slice);
+        let by_row = name == "attention_any";
+        // A row's queries, or keys and values of two tiles for each warp.
+        let tiles = self.warps * 2 * 16 * case.head_dim.next_power_of_two().max(64);
+        let inputs = if by_row { size } else { tiles };
+        let clusters = if self.cluster > 1 { self.cluster * (16 + slice) } else { 0 };
+        let parts = self.warps * (16 + size) + clusters;
         let params = AttentionParams { heads, partitions: self.partitions, ..batch.params };
         let main = Kernel {
             name,
             blocks: pairs * self.cluster * self.partitions,
             threads: 32 * self.warps,
             cluster: self.cluster,
-            shared_bytes: 4 * (queries + parts),
+            shared_bytes: 4 * (inputs + parts),
             params,
         };
         let combine = Kernel {

@@ -12,10 +12,17 @@ const MAX_HEADS: u32 = 8;
 const MAX_CLUSTER: u32 = 8;
 /// Most clusters that share a query: more would take longer to merge than they save.
 const MAX_PARTITIONS: u32 = 64;
+/// Most warps of a block.
+const MOST_WARPS: u32 = 12;
+/// The same where blocks leave no multiprocessor to the kernel behind them.
+const MOST_WARPS_OF_FULL_CHIP: u32 = 10;
 /// Threads of a warp.
 const WARP_SIZE: u32 = 32;
 /// Threads of a block that merges partitions.
 const COMBINE_THREADS: u32 = 128;
+
+/// Tiles of a ring in shared memory.
+const RING_STAGES: u32 = 2;
 
 /// How a kernel treats the heads of a query.
 pub(super) struct Heads {
@@ -24,10 +31,14 @@ pub(super) struct Heads {
     max_heads: u32,
     /// Keys that a warp takes at a time.
     tile: u32,
-    /// Warps of a block, at least and at most.
+    /// Fewest warps of a block that has room for more, and most of any.
     warps: [u32; 2],
-    /// Warps whose registers a multiprocessor has room for.
+    /// Warps of a block where there are more blocks than fit at a time.
+    warps_of_many: u32,
+    /// Warps that a multiprocessor has room for.
     resident_warps: u32,
+    /// Bytes of shared memory through which a warp streams keys and values.
+    ring_bytes: u32,
     /// Whether it takes rows as they come, and keeps their queries in shared memory; else it takes
     /// the sequences that have one row.
     by_row: bool,
@@ -36,19 +47,38 @@ pub(super) struct Heads {
 impl Heads {
     /// A kernel of `attention_decode.cu`.
     pub(super) const fn on_tensor_cores(kernel: &'static str, head_dim: u32) -> Self {
-        let resident_warps = match head_dim {
-            0..=64 => 16,
-            65..=128 => 12,
-            _ => 8,
+        let (dim, resident_warps, most, warps_of_many) = match head_dim {
+            0..=64 => (64, 16, MOST_WARPS, 2),
+            65..=128 => (128, 12, MOST_WARPS, 3),
+            _ => (256, 5, 5, 2),
         };
-        let warps = [2, if resident_warps < 12 { resident_warps } else { 12 }];
-        Self { kernel, max_heads: MAX_HEADS, tile: 16, warps, resident_warps, by_row: false }
+        let (tile, warps) = (16, [2, most]);
+        let ring_bytes = RING_STAGES * 2 * tile * dim * 2;
+        let max_heads = MAX_HEADS;
+        Self {
+            kernel,
+            max_heads,
+            tile,
+            warps,
+            warps_of_many,
+            resident_warps,
+            ring_bytes,
+            by_row: false,
+        }
     }
 
     /// The kernel of `attention_any.cu`.
     pub(super) const fn of_any_kind() -> Self {
-        let (kernel, warps) = ("attention_any", [4, 4]);
-        Self { kernel, max_heads: 4, tile: 32, warps, resident_warps: 16, by_row: true }
+        Self {
+            kernel: "attention_any",
+            max_heads: 4,
+            tile: 32,
+            warps: [4, 4],
+            warps_of_many: 4,
+            resident_warps: 16,
+            ring_bytes: 0,
+            by_row: true,
+        }
     }
 }
 
@@ -90,10 +120,21 @@ impl<'a> Split<'a> {
         }
         let splits = cluster * params.partitions;
         let blocks = blocks(u64::from(pairs) * u64::from(splits))?;
-        let [min_warps, max_warps] = heads.warps;
-        let resident = (heads.resident_warps * chip.num_sms / blocks).clamp(min_warps, max_warps);
-        let warps = resident.min(max_splits.div_ceil(splits));
-        Ok(Self { heads, params, pairs, blocks, cluster, warps })
+        let mut split = Self { heads, params, pairs, blocks, cluster, warps: 1 };
+        split.warps = split.warps_for(chip).min(max_splits.div_ceil(splits));
+        Ok(split)
+    }
+
+    /// Warps of a block: as many as fill the chip, if all blocks are there at a time.
+    fn warps_for(&self, chip: Chip) -> u32 {
+        let Heads { warps: [fewest, most], warps_of_many, resident_warps, .. } = *self.heads;
+        let room = resident_warps * chip.num_sms / self.blocks;
+        let full = 4 * u64::from(self.blocks) > 3 * u64::from(chip.num_sms);
+        let most = if full { most.min(MOST_WARPS_OF_FULL_CHIP) } else { most };
+        let wanted = if room < fewest { warps_of_many } else { room.min(most) };
+        let shared = chip.max_shared_bytes.saturating_sub(self.shared_bytes_of(0));
+        let each = self.shared_bytes_of(1) - self.shared_bytes_of(0);
+        wanted.min(shared / each).max(1)
     }
 
     /// Appends the launches, of a fused kernel if there is `rope`.
@@ -108,7 +149,7 @@ impl<'a> Split<'a> {
             None => Launch::new(heads.kernel, grid, block, params),
         };
         launch.cluster = self.cluster;
-        launch.shared_bytes = self.shared_bytes();
+        launch.shared_bytes = self.shared_bytes_of(self.warps);
         launches.push(launch);
         if params.partitions > 1 {
             let block = [COMBINE_THREADS, 1, 1];
@@ -116,13 +157,14 @@ impl<'a> Split<'a> {
         }
     }
 
-    /// Queries, a part of each warp, and a slice of the part of each block of the cluster.
-    fn shared_bytes(&self) -> u32 {
+    /// Shared memory of a block: queries, a ring and a part of each warp, and a slice of the part
+    /// of each block of a cluster.
+    fn shared_bytes_of(&self, warps: u32) -> u32 {
         let size = values(&self.params);
         let queries = if self.heads.by_row { size } else { 0 };
         let slice = 4 * (size / 4).div_ceil(self.cluster);
-        let parts = self.warps * (2 * MAX_HEADS + size) + self.cluster * (2 * MAX_HEADS + slice);
-        4 * (queries + parts)
+        let blocks = if self.cluster > 1 { self.cluster * (2 * MAX_HEADS + slice) } else { 0 };
+        warps * self.heads.ring_bytes + 4 * (queries + warps * (2 * MAX_HEADS + size) + blocks)
     }
 }
 
