@@ -23,13 +23,13 @@ __device__ __forceinline__ void attention_decode(const AttentionParams& p) {
     if (split.cluster > 1) cluster_arrive();
     const Tiles tiles(split, first, end);
     DecodeWarp<T, DIM> warp(p, split, query, tiles, shared_memory, query.end);
-    if (tiles.count > 0) {
+    if (tiles.any()) {
         warp.ring.start();
         warp.load_query();
         warp.attend();
     }
     const MergeShared shared(p, split, behind_rings<DIM>(shared_memory));
-    if (tiles.count > 0) warp.finish(shared.warps);
+    if (tiles.any()) warp.finish(shared.warps);
     merge(p, split, row_of(p.out, row), shared, end - first);
 }
 
@@ -69,7 +69,7 @@ extern "C" __global__ void attention_combine(const __grid_constant__ AttentionPa
     parts.values += static_cast<uint64_t>(first) * stride;
     for (uint32_t i = 4 * threadIdx.x; i < split.num_heads * padded; i += 4 * blockDim.x) {
         const uint32_t head = i / padded;
-        store_merged(p, split, out, i,
+        store_merged(p, split, out, i, head,
                      parts.merge(params.partitions, head, parts.values + i, stride));
     }
 }

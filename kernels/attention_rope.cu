@@ -15,23 +15,24 @@ __device__ __forceinline__ void attention_rope(const RopeAttentionParams& params
     const uint32_t row = split.item;
     const Query query(p, row, split.item, context_len(p, split.item));
     const uint32_t first = query.first / DECODE_TILE, end = ceil_div(query.end, DECODE_TILE);
-    const bool idle = split.gather(end - first) || split.used_blocks(end - first) == 0;
+    if (split.gather(end - first)) return;
+    const bool idle = split.used_blocks(end - first) == 0;
     if (!idle && split.cluster > 1) cluster_arrive();
     const Tiles tiles(split, first, end);
     RopeWarp<T, DIM> warp(params, split, query, tiles, shared_memory);
-    if (tiles.count > 0) warp.ring.start();
+    if (tiles.any()) warp.ring.start();
     const MergeShared shared(p, split, behind_rings<DIM>(shared_memory));
     pdl_wait();
     if (query.end == 0) return store_zeros(p, split, row_of(p.out, row));
     if (idle) return store_no_keys(p, split);
-    if (tiles.count > 0) {
+    if (tiles.any()) {
         // Of the part that the warp writes at the end.
         warp.insert(shared.warps.values + threadIdx.x / 32 * shared.size);
         warp.attend();
     }
     // Late: the kernel behind is a projection, whose blocks fill their multiprocessors.
     pdl_launch_dependents();
-    if (tiles.count > 0) warp.finish(shared.warps);
+    if (tiles.any()) warp.finish(shared.warps);
     merge(p, split, row_of(p.out, row), shared, end - first);
 }
 

@@ -2,12 +2,11 @@
 //
 // A warp takes 16 keys at a time, for up to 8 heads. Scores are K·Qᵀ (16 keys x 8 heads) and the
 // result is Vᵀ·Pᵀ (dims x 8 heads), so keys and values are the left operands, which come from
-// shared memory in 16-byte pieces: the order of the dims inside a product is free as long as both
-// operands agree. With g = lane / 4 and t = lane % 4, a lane reads
-// - of keys g and g + 8, the pieces 4c + t: its left operand of the products over dims
-//   32c..32c + 32, for which it holds the same pieces of the query of head g;
-// - of the values of keys 2t, 2t + 1, 2t + 8 and 2t + 9, the pieces 8c + g: rows g and g + 8 of
-//   product 4c + i are dims 2i and 2i + 1 of the piece.
+// shared memory. With g = lane / 4 and t = lane % 4,
+// - a lane reads pieces 4c + t, of 16 bytes, of keys g and g + 8: its left operand of the products
+//   over dims 32c..32c + 32, for which it holds the same pieces of the query of head g. The order
+//   of the dims inside a product is free as long as both operands agree;
+// - rows of product i over the values are dims 16i..16i + 16.
 // `DIM` is the head size, rounded up to 64, 128 or 256. Pieces past the head are zeros.
 #pragma once
 
@@ -24,13 +23,13 @@ template <typename T, uint32_t DIM>
 struct DecodeWarp {
     using Ring = TileRing<DIM>;
     static constexpr uint32_t QK_PIECES = DIM / 32;
-    static constexpr uint32_t V_PIECES = DIM / 64;
 
     const AttentionParams& p;
     const Split& split;
     const Query& query;
     Ring ring;
     uint32_t g, t;
+    uint32_t keys, values;  // where the lane reads those of a tile first
     uint32_t q[QK_PIECES][4];
     float out[DIM / 16][4];  // rows: dims; columns: heads 2t, 2t + 1
     float max[2], sum[2];    // of heads 2t, 2t + 1; `sum` of this lane's keys alone
@@ -40,7 +39,12 @@ struct DecodeWarp {
                                           const Query& query, const Tiles& tiles,
                                           const void* rings, uint32_t cached)
         : p(p), split(split), query(query), ring(p, split, query, tiles, rings, cached),
-          g(threadIdx.x % 32 / 4), t(threadIdx.x % 4) {}
+          g(threadIdx.x % 32 / 4), t(threadIdx.x % 4) {
+        // Of four matrices of values, those of keys 8..16 come last, and odd ones have higher dims.
+        const uint32_t lane = threadIdx.x % 32, key = lane % 8 + lane / 16 * 8;
+        keys = keep(Ring::place(0, g, t));
+        values = keep(Ring::place(0, key, lane / 8 % 2));
+    }
 
     __device__ __forceinline__ void load_query() {
         const uint32_t head = (split.query_head(p) + g) * p.cache.head_dim;
@@ -60,26 +64,27 @@ struct DecodeWarp {
     __device__ __forceinline__ void score(float (&scores)[4], uint32_t tile) {
         uint32_t k[2][QK_PIECES][4];
         ring.wait();
+        const uint32_t even = ring.keys() + keys, odd = even ^ 64;
 #pragma unroll
         for (uint32_t c = 0; c < QK_PIECES; ++c) {
-            const uint32_t at = Ring::place(ring.keys(), g, 4 * (c % 2) + t) + c / 2 * 128;
+            const uint32_t at = (c % 2 == 0 ? even : odd) + c / 2 * 128;
             load_shared16(k[0][c], at);
             load_shared16(k[1][c], at + 8 * Ring::ROW_BYTES);
         }
         ring.refill_keys();
-        float sums[4] = {0, 0, 0, 0};
+        float sums[4] = {0, 0, 0, 0}, others[4] = {0, 0, 0, 0};
 #pragma unroll
         for (uint32_t c = 0; c < QK_PIECES; ++c) {
             const uint32_t a[4] = {k[0][c][0], k[1][c][0], k[0][c][1], k[1][c][1]};
             const uint32_t b[4] = {k[0][c][2], k[1][c][2], k[0][c][3], k[1][c][3]};
             mma<T>(sums, a, q[c][0], q[c][1]);
-            mma<T>(sums, b, q[c][2], q[c][3]);
+            mma<T>(others, b, q[c][2], q[c][3]);
         }
 #pragma unroll
         for (uint32_t i = 0; i < 4; ++i) {
             const uint32_t key = tile * DECODE_TILE + g + i / 2 * 8;
             const bool seen = key >= query.first && key < query.end;
-            scores[i] = seen ? sums[i] * p.scale_log2 : NEG_INFINITY;
+            scores[i] = seen ? (sums[i] + others[i]) * p.scale_log2 : NEG_INFINITY;
         }
     }
 
@@ -114,28 +119,18 @@ struct DecodeWarp {
 
     // Adds the values of a tile, and lets those of a later one take their place.
     __device__ __forceinline__ void add_values(const float (&weights)[4]) {
-        uint32_t v[4][V_PIECES][4];
+        uint32_t v[DIM / 16][4];
         ring.wait();
+        const uint32_t address = ring.values() + values;
 #pragma unroll
-        for (uint32_t i = 0; i < 4; ++i) {
-#pragma unroll
-            for (uint32_t c = 0; c < V_PIECES; ++c) {
-                const uint32_t at = Ring::place(ring.values(), 2 * t + i % 2, g);
-                load_shared16(v[i][c], at + i / 2 * 8 * Ring::ROW_BYTES + c * 128);
-            }
+        for (uint32_t i = 0; i < DIM / 16; ++i) {
+            ldmatrix4_transposed(v[i], (address ^ i % 4 * 32) + i / 4 * 128);
         }
         ring.refill_values();
         const uint32_t low = transpose(pack2<T>(weights[0], weights[1]));
         const uint32_t high = transpose(pack2<T>(weights[2], weights[3]));
 #pragma unroll
-        for (uint32_t i = 0; i < DIM / 16; ++i) {
-            const uint32_t c = i / 4, e = i % 4;
-            const uint32_t a[4] = {__byte_perm(v[0][c][e], v[1][c][e], 0x5410),
-                                   __byte_perm(v[0][c][e], v[1][c][e], 0x7632),
-                                   __byte_perm(v[2][c][e], v[3][c][e], 0x5410),
-                                   __byte_perm(v[2][c][e], v[3][c][e], 0x7632)};
-            mma<T>(out[i], a, low, high);
-        }
+        for (uint32_t i = 0; i < DIM / 16; ++i) mma<T>(out[i], v[i], low, high);
     }
 
     // Attends to the warp's tiles, for which the ring has started.
@@ -147,7 +142,7 @@ struct DecodeWarp {
             out[i][0] = out[i][1] = out[i][2] = out[i][3] = 0.0f;
         }
 #pragma unroll 1
-        for (uint32_t i = 0; i < ring.tiles.count; ++i) {
+        for (uint32_t i = 0; ring.tiles.has(i); ++i) {
             float scores[4];
             score(scores, ring.tiles.at(i));
             softmax(scores);
@@ -171,13 +166,9 @@ struct DecodeWarp {
             if (g == 0) parts.sums[warp * MAX_HEADS + head] = sum[i];
             float* values = parts.values + (warp * split.num_heads + head) * p.cache.head_dim;
 #pragma unroll
-            for (uint32_t c = 0; c < V_PIECES; ++c) {
-                if (8 * (8 * c + g) >= p.cache.head_dim) continue;
-                float4* to = reinterpret_cast<float4*>(values + 8 * (8 * c + g));
-                to[0] = make_float4(out[4 * c][i], out[4 * c][i + 2],
-                                    out[4 * c + 1][i], out[4 * c + 1][i + 2]);
-                to[1] = make_float4(out[4 * c + 2][i], out[4 * c + 2][i + 2],
-                                    out[4 * c + 3][i], out[4 * c + 3][i + 2]);
+            for (uint32_t j = 0; j < DIM / 16; ++j) {
+                if (16 * j < p.cache.head_dim) values[16 * j + g] = out[j][i];
+                if (16 * j + 8 < p.cache.head_dim) values[16 * j + 8 + g] = out[j][i + 2];
             }
         }
     }

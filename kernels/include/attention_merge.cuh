@@ -9,6 +9,9 @@
 #include "attention.cuh"
 #include "cluster.cuh"
 
+// A division is long, and most launches divide by 1.
+__device__ __forceinline__ uint32_t quotient(uint32_t a, uint32_t b) { return b == 1 ? a : a / b; }
+
 // What a block computes: some heads of one KV head, for one query, over one split of its keys.
 // `blockIdx.x` counts splits fastest, then blocks of heads, KV heads and queries.
 struct Split {
@@ -24,7 +27,7 @@ struct Split {
     __device__ __forceinline__ explicit Split(const AttentionParams& p)
         : cluster(cluster_size()) {
         count = cluster * p.partitions;
-        heads_index = blockIdx.x / count;
+        heads_index = quotient(blockIdx.x, count);
         index = blockIdx.x - heads_index * count;
         set_heads(p);
     }
@@ -52,7 +55,7 @@ struct Split {
     // How many of a block's warps, or of a cluster's blocks, get a share of `tiles` tiles. They are
     // the first ones.
     __device__ __forceinline__ uint32_t used_warps(uint32_t tiles) const {
-        return index < tiles ? min(blockDim.x / 32, ceil_div(tiles - index, count)) : 0;
+        return index < tiles ? min(blockDim.x / 32, quotient(tiles - index - 1, count) + 1) : 0;
     }
 
     __device__ __forceinline__ uint32_t used_blocks(uint32_t tiles) const {
@@ -62,8 +65,9 @@ struct Split {
 
    private:
     __device__ __forceinline__ void set_heads(const AttentionParams& p) {
-        const uint32_t blocks_of_heads = ceil_div(p.cache.group, p.heads);
-        const uint32_t head = heads_index / blocks_of_heads;
+        const bool whole_groups = p.heads >= p.cache.group;
+        const uint32_t blocks_of_heads = whole_groups ? 1 : ceil_div(p.cache.group, p.heads);
+        const uint32_t head = quotient(heads_index, blocks_of_heads);
         first_head = (heads_index - head * blocks_of_heads) * p.heads;
         num_heads = min(p.heads, p.cache.group - first_head);
         item = head / p.cache.num_kv_heads;
@@ -71,22 +75,27 @@ struct Split {
     }
 };
 
-// The tiles of a warp, of tiles `first..end`: they are dealt out to the splits, and then to their
-// warps, in turn. A warp takes its last one first.
+// The tiles of a warp, of tiles `first..end`: from the last one on they are dealt out to the
+// splits, and then to their warps, in turn.
 struct Tiles {
-    uint32_t count;
-    uint32_t last;
+    uint32_t last;  // the warp's
     uint32_t step;
+    int32_t span;  // tiles before `last`, of this warp or another; negative if it has none at all
 
     __device__ __forceinline__ Tiles(const Split& split, uint32_t first, uint32_t end)
         : step(split.count * (blockDim.x / 32)) {
-        const uint32_t place = first + split.index + split.count * (threadIdx.x / 32);
-        count = place < end ? ceil_div(end - place, step) : 0;
-        last = place + (count - 1) * step;
+        last = end - 1 - split.index - split.count * (threadIdx.x / 32);
+        span = static_cast<int32_t>(last - first);
     }
 
-    // The tile that the warp takes after `place` others.
+    __device__ __forceinline__ bool any() const { return span >= 0; }
+
+    // The tile that the warp takes after `place` others, and whether it exists.
     __device__ __forceinline__ uint32_t at(uint32_t place) const { return last - place * step; }
+
+    __device__ __forceinline__ bool has(uint32_t place) const {
+        return static_cast<int32_t>(place * step) <= span;
+    }
 };
 
 // Elements of a head in shared memory and in partial results, zeros at its end included.
@@ -154,11 +163,28 @@ __device__ __forceinline__ Parts partial_results(const AttentionParams& p, uint3
     return Parts(global_pointer<float>(p.partials), num_items * p.partitions);
 }
 
+// Stores the first `count` of four elements.
+__device__ __forceinline__ void store_some(const Row& row, uint32_t count, const float (&x)[4]) {
+    const bool together = count >= 4 && reinterpret_cast<uintptr_t>(row.data) % 8 == 0;
+    uint2* pairs = reinterpret_cast<uint2*>(row.data);
+    if (together && row.dtype == DTYPE_BF16) {
+        *pairs = make_uint2(pack_bf16(x[0], x[1]), pack_bf16(x[2], x[3]));
+    } else if (together && row.dtype == DTYPE_F16) {
+        *pairs = make_uint2(pack_f16(x[0], x[1]), pack_f16(x[2], x[3]));
+    } else {
+#pragma unroll
+        for (uint32_t i = 0; i < 4; ++i) {
+            if (i < count) row.store(i, x[i]);
+        }
+    }
+}
+
 // Stores what the keys of a query, or of a partition, give for elements `i..i + 4` of the block's
-// heads.
+// heads, all of head `head`.
 __device__ __forceinline__ void store_merged(const AttentionParams& p, const Split& split,
-                                             const Row& out, uint32_t i, const Merged& all) {
-    const uint32_t padded = padded_head(p), head = i / padded, dim = i - head * padded;
+                                             const Row& out, uint32_t i, uint32_t head,
+                                             const Merged& all) {
+    const uint32_t padded = padded_head(p), dim = i - head * padded;
     if (p.partitions > 1) {
         const Parts partials = partial_results(p, gridDim.x / split.count);
         const uint32_t part = split.heads_index * p.partitions + split.partition();
@@ -168,13 +194,12 @@ __device__ __forceinline__ void store_merged(const AttentionParams& p, const Spl
         if (dim == 0) partials.sums[part * MAX_HEADS + head] = all.sum;
         return;
     }
-    const uint32_t col = (split.query_head(p) + head) * p.cache.head_dim + dim;
-    const float values[4] = {all.values.x, all.values.y, all.values.z, all.values.w};
+    if (dim >= p.cache.head_dim) return;
     const float scale = 1.0f / all.sum;
-#pragma unroll
-    for (uint32_t j = 0; j < 4; ++j) {
-        if (dim + j < p.cache.head_dim) out.store(col + j, values[j] * scale);
-    }
+    const float values[4] = {all.values.x * scale, all.values.y * scale, all.values.z * scale,
+                             all.values.w * scale};
+    const uint32_t col = (split.query_head(p) + head) * p.cache.head_dim + dim;
+    store_some(out.from(col), p.cache.head_dim - dim, values);
 }
 
 // Hands dims `i..i + 4` of this block's part to the block of the cluster that merges them.
@@ -212,7 +237,7 @@ __device__ __forceinline__ void merge(const AttentionParams& p, const Split& spl
         const Merged part =
             shared.warps.merge(used_warps, head, shared.warps.values + i, shared.size);
         if (alone) {
-            store_merged(p, split, out, i, part);
+            store_merged(p, split, out, i, head, part);
         } else {
             push(shared, i, head, i == head * padded, part);
         }
@@ -223,9 +248,10 @@ __device__ __forceinline__ void merge(const AttentionParams& p, const Split& spl
     const uint32_t start = cluster_rank() * shared.slice;
     const uint32_t end = min(start + shared.slice, shared.size);
     for (uint32_t i = start + 4 * threadIdx.x; i < end; i += step) {
-        const Merged all = shared.blocks.merge(used_blocks, i / padded,
-                                               shared.blocks.values + i - start, shared.slice);
-        store_merged(p, split, out, i, all);
+        const uint32_t head = i / padded;
+        const Merged all = shared.blocks.merge(used_blocks, head, shared.blocks.values + i - start,
+                                               shared.slice);
+        store_merged(p, split, out, i, head, all);
     }
 }
 

@@ -179,7 +179,7 @@ struct RopeWarp : DecodeWarp<T, DIM> {
         uint32_t v[4];
         load_head(k, head_of_qkv(of_k));
         if (has_value) load_piece(v, head_of_qkv(of_k + rope.num_kv_heads), lane);
-        const Place place(rope, Base::split, Base::query.row);
+        const Place place(rope, Base::split, Base::query.row, Base::ring.block_size);
         angles.share(memory);
         prepare(k, rope.k_norm, rope.k_eps);
         Base::ring.wait_for_tile();
@@ -199,11 +199,14 @@ struct RopeWarp : DecodeWarp<T, DIM> {
         bool exists;
         uint64_t offset;
 
-        __device__ __forceinline__ Place(const RopeKvParams& p, const Split& split, uint32_t row) {
+        __device__ __forceinline__ Place(const RopeKvParams& p, const Split& split, uint32_t row,
+                                         const Divider& block_size) {
             const uint32_t slot = load_i32(p.slots, row, 0);
             exists = split.first_head == 0 && slot < p.num_slots;
-            const uint64_t block = slot / p.block_size * p.num_kv_heads + split.kv_head;
-            offset = (block * p.block_size + slot % p.block_size) * DIM * sizeof(T);
+            uint32_t in_block;
+            const uint64_t block = block_size(slot, in_block);
+            const uint64_t first = (block * p.num_kv_heads + split.kv_head) * p.block_size;
+            offset = (first + in_block) * DIM * sizeof(T);
         }
     };
 };
