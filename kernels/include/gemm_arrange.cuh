@@ -1,5 +1,5 @@
 // Arranges rows for the products of many rows, see gemm_wgmma.cuh; normalises them first where
-// there is a norm.
+// there is a norm. Clears the flags of the product behind.
 #pragma once
 
 #include "packed.cuh"
@@ -119,6 +119,9 @@ __device__ __forceinline__ void gemm_arrange(const ArrangeParams& p) {
     } else {
         arrange.plain();
     }
+    if (blockIdx.x != 0 || blockIdx.y != 0) return;
+    uint32_t* flags = global_pointer<uint32_t>(p.flags);
+    for (uint32_t i = threadIdx.x; i < p.num_flags; i += blockDim.x) flags[i] = 0;
 }
 
 // An entry point.

@@ -12,36 +12,18 @@
 // expect piece i of token n in the place of piece i ^ n % 8.
 //
 // A cluster cuts the columns, and adds up its blocks' sums in the order of their ranks through each
-// other's shared memory.
+// other's shared memory. Or, of two blocks, it shares the weight or x: what all blocks read out of
+// the cache is what takes longest with many tokens. Such clusters can halve the columns too: the
+// first half of the grid hands its sums over through global memory, and the second adds them.
 #pragma once
 
 #include "cluster.cuh"
 #include "gemm_wgmma_finish.cuh"
-#include "packed.cuh"
-#include "params/gemm_wgmma.cuh"
+#include "gemm_wgmma_ring.cuh"
 #include "pdl.cuh"
 #include "wgmma.cuh"
 
-constexpr uint32_t FETCHERS = 2;  // threads that fetch the weight
-constexpr uint32_t FETCH_WARPS = 4;  // of which three have such a thread, or one that fetches x
-constexpr uint32_t TOGETHER = 8;  // token tiles that share a weight from the cache
-constexpr uint32_t TOKEN_BYTES = 2 * PACKED_GROUP_COLS;  // of a token in a slot
-
-// Tiles of 8 * TILES tokens, by up to 16 rows for each warp that multiplies.
-template <int TILES>
-struct WgmmaShape {
-    static constexpr uint32_t TOKENS = 8 * TILES;
-    static constexpr uint32_t X_BYTES = TOKENS * TOKEN_BYTES;
-    static constexpr uint32_t MAX_GROUPS = TILES <= 16 ? 4 : 2;  // warpgroups that multiply
-    static constexpr uint32_t MAX_THREADS = 128 * MAX_GROUPS + 32 * FETCH_WARPS;
-    // Registers of a thread that multiplies and of one that fetches.
-    static constexpr int MANY = TILES <= 16 ? 112 : 232, FEW = TILES <= 16 ? 32 : 40;
-    // Whether they hold the next slot's weight too; if not, other warpgroups multiply meanwhile.
-    static constexpr bool AHEAD = TILES != 12 && TILES != 16;
-};
-
-// Warps that multiply.
-__device__ __forceinline__ uint32_t wgmma_warps() { return blockDim.x / 32 - FETCH_WARPS; }
+#if HAS_BULK_COPIES
 
 // Moves registers from the warps that fetch to those that multiply, four warps at a time.
 template <int COUNT>
@@ -51,19 +33,6 @@ __device__ __forceinline__ void take_registers() {
 template <int COUNT>
 __device__ __forceinline__ void leave_registers() {
     asm volatile("setmaxnreg.dec.sync.aligned.u32 %0;" ::"n"(COUNT));
-}
-
-// `address` of shared memory as block `rank` of the cluster has it.
-__device__ __forceinline__ uint32_t map_shared(uint32_t address, uint32_t rank) {
-    uint32_t remote;
-    asm("mapa.shared::cluster.u32 %0, %1, %2;" : "=r"(remote) : "r"(address), "r"(rank));
-    return remote;
-}
-
-// Arrives at the cluster's barrier after reading the shared memory of others. What this thread
-// wrote elsewhere need not be visible to those that wait.
-__device__ __forceinline__ void leave_cluster() {
-    asm volatile("barrier.cluster.arrive.relaxed.aligned;" ::: "memory");
 }
 
 __device__ __forceinline__ void store_shared16(uint32_t to, const float (&c)[4]) {
@@ -79,141 +48,29 @@ __device__ __forceinline__ void load_cluster16(float (&out)[4], uint32_t from) {
                  : "memory");
 }
 
-// The place of a next slot in the ring.
-struct Cursor {
-    uint32_t slot = 0;
-    uint32_t parity = 0;
+// Sets a flag, after what this warp wrote.
+__device__ __forceinline__ void raise_flag(uint32_t* flag) {
+    __syncwarp();
+    if (threadIdx.x % 32 != 0) return;
+    asm volatile("st.release.gpu.global.u32 [%0], 1;" ::"l"(__cvta_generic_to_global(flag))
+                 : "memory");
+}
 
-    __device__ __forceinline__ void advance(uint32_t num_stages) {
-        if (++slot < num_stages) return;
-        slot = 0, parity ^= 1;
+// Waits for a flag, and what was written before it.
+__device__ __forceinline__ void await_flag(const uint32_t* flag) {
+    uint32_t raised = threadIdx.x % 32;
+    while (raised == 0) {
+        asm volatile("ld.acquire.gpu.global.u32 %0, [%1];"
+                     : "=r"(raised)
+                     : "l"(__cvta_generic_to_global(flag))
+                     : "memory");
     }
-};
-
-// One tile of the output.
-struct WgmmaChunk {
-    uint32_t token;  // first token
-    uint32_t unit;   // first unit of 16 rows
-    uint32_t units;
-};
-
-// The ring, as addresses of shared memory, and this block's part of the work.
-template <int TILES>
-struct WgmmaRing {
-    using S = WgmmaShape<TILES>;
-    const GemmWgmmaParams& p;
-    uint32_t slot_bytes;
-    uint32_t slots, full, empty;       // slots, and barriers: one of each per slot
-    uint32_t first_group, num_groups;  // groups of 64 columns
-
-    __device__ __forceinline__ WgmmaRing(const GemmWgmmaParams& p, unsigned char* shared) : p(p) {
-        slot_bytes = S::X_BYTES + p.height * PACKED_GROUP_BYTES;
-        slots = shared_address(shared);
-        full = slots + p.num_stages * slot_bytes;
-        empty = full + p.num_stages * 8;
-        const uint32_t groups = p.product.cols / PACKED_GROUP_COLS;
-        const uint32_t size = cluster_size(), rank = cluster_rank();
-        first_group = groups * rank / size;
-        num_groups = groups * (rank + 1) / size - first_group;
-    }
-
-    __device__ __forceinline__ void init() const {
-        if (threadIdx.x == 0) {
-            for (uint32_t i = 0; i < p.num_stages; ++i) {
-                mbarrier_init(full + i * 8, FETCHERS + 1);
-                mbarrier_init(empty + i * 8, wgmma_warps());
-            }
-            mbarrier_init_fence();
-        }
-        __syncthreads();
-    }
-
-    __device__ __forceinline__ uint32_t slot(Cursor at) const {
-        return slots + at.slot * slot_bytes;
-    }
-    __device__ __forceinline__ void wait_full(Cursor at) const {
-        mbarrier_wait(full + at.slot * 8, at.parity);
-    }
-    __device__ __forceinline__ void wait_empty(Cursor at) const {
-        mbarrier_wait(empty + at.slot * 8, at.parity ^ 1);
-    }
-
-    // A warp is done with a slot, and says so to whoever fills it.
-    __device__ __forceinline__ void release(uint32_t slot) const {
-        __syncwarp();
-        if (threadIdx.x % 32 == 0) mbarrier_arrive(empty + slot * 8);
-    }
-
-    // This block's chunks: token tiles run fastest, as many as find the weight in the cache.
-    template <typename F>
-    __device__ __forceinline__ void for_each_chunk(F f) const {
-        const uint32_t rows = p.num_row_chunks, num_chunks = rows * p.num_token_tiles;
-        const uint32_t step = gridDim.x / cluster_size();
-        for (uint32_t i = blockIdx.x / cluster_size(); i < num_chunks; i += step) {
-            const uint32_t first = i / (rows * TOGETHER) * TOGETHER;
-            const uint32_t together = min(TOGETHER, p.num_token_tiles - first);
-            const uint32_t inside = i - first * rows, row = inside / together;
-            const uint32_t token = (first + inside % together) * S::TOKENS;
-            const uint32_t num_short = row > p.num_tall ? row - p.num_tall : 0;
-            const uint32_t units = p.height - (row < p.num_tall ? 0 : 1);
-            f(WgmmaChunk{token, row * p.height - num_short, units});
-        }
-    }
-
-    // One thread for each of `FETCHERS` shares: copies the weight. No proxy fence comes before a
-    // slot is filled again: what was read of it has been multiplied, so it has arrived.
-    __device__ __forceinline__ void fetch_weight(uint32_t share) const {
-        const uint64_t policy = cache_policy(p.num_token_tiles == 1);
-        const uint64_t unit_bytes =
-            uint64_t(p.product.cols / PACKED_GROUP_COLS) * PACKED_GROUP_BYTES;
-        Cursor at;
-        for_each_chunk([&](WgmmaChunk chunk) {
-            const uint32_t begin = chunk.units * share / FETCHERS;
-            const uint32_t units = chunk.units * (share + 1) / FETCHERS - begin;
-            uint64_t group = p.product.weight + (chunk.unit + begin) * unit_bytes +
-                             first_group * PACKED_GROUP_BYTES;
-            for (uint32_t left = num_groups; left > 0; --left, group += PACKED_GROUP_BYTES) {
-                wait_empty(at);
-                const uint32_t barrier = full + at.slot * 8;
-                uint32_t to = slot(at) + S::X_BYTES + begin * PACKED_GROUP_BYTES;
-                mbarrier_arrive_expect(barrier, units * PACKED_GROUP_BYTES);
-                uint64_t from = group;
-#pragma unroll 4
-                for (uint32_t i = 0; i < units; ++i) {
-                    copy_bulk(to, from, PACKED_GROUP_BYTES, barrier, policy);
-                    to += PACKED_GROUP_BYTES, from += unit_bytes;
-                }
-                at.advance(p.num_stages);
-            }
-        });
-    }
-
-    // One thread: copies x.
-    __device__ __forceinline__ void fetch_x() const {
-        const uint64_t policy = cache_policy(false);
-        const uint64_t group_bytes = uint64_t(p.product.x.stride) * TOKEN_BYTES;
-        Cursor at;
-        for_each_chunk([&](WgmmaChunk chunk) {
-            uint64_t from = p.product.x.address + first_group * group_bytes;
-            from += uint64_t(chunk.token) * TOKEN_BYTES;
-            for (uint32_t i = 0; i < num_groups; ++i, from += group_bytes) {
-                wait_empty(at);
-                const uint32_t barrier = full + at.slot * 8;
-                mbarrier_arrive_expect(barrier, S::X_BYTES);
-                copy_bulk(slot(at), from, S::X_BYTES, barrier, policy);
-                at.advance(p.num_stages);
-            }
-        });
-    }
-};
+    __syncwarp();
+}
 
 // One warp's part of a chunk: 16 rows by 8 * TILES tokens.
 template <typename T, int TILES>
 struct WgmmaTile {
-    static constexpr uint32_t PART = 4;  // tiles of 8 tokens that are finished together
-    // The code of more than four parts would not stay in the cache of instructions.
-    static constexpr uint32_t PARTS_UNROLLED = TILES <= 4 * PART ? TILES / PART : 1;
-
     const WgmmaRing<TILES>& ring;
     float sums[TILES][4];
     uint32_t a_offset;  // in a slot
@@ -231,7 +88,7 @@ struct WgmmaTile {
         if (!there) return;
 #pragma unroll
         for (int i = 0; i < 4; ++i) {
-            load_shared16(a[i], ring.slot(at) + a_offset + i * PACKED_TILE_BYTES);
+            load_shared16(a[i], ring.slot(at.slot) + a_offset + i * PACKED_TILE_BYTES);
         }
     }
 
@@ -239,7 +96,7 @@ struct WgmmaTile {
     __device__ __forceinline__ void step(const uint32_t (&a)[4][4], uint32_t (&next)[4][4],
                                          Cursor& at, bool more) {
         const uint32_t slot = at.slot;
-        const uint64_t b = wgmma_swizzled(ring.slot(at));
+        const uint64_t b = wgmma_swizzled(ring.slot(at.slot));
         wgmma_fence();
 #pragma unroll
         for (int i = 0; i < 4; ++i) wgmma<T, TILES>(sums, a[i], b + 2 * i);
@@ -248,6 +105,16 @@ struct WgmmaTile {
         if (more) load_a(next, at);
         wgmma_wait();
         ring.release(slot);
+    }
+
+    // Lets all of this block's columns pass.
+    __device__ __forceinline__ void skip(Cursor& at) const {
+        for (uint32_t left = ring.num_groups; left > 0; --left) {
+            const uint32_t slot = at.slot;
+            ring.wait_full(at);
+            at.advance(ring.p.num_stages);
+            ring.release(slot);
+        }
     }
 
     // The product of all of this block's columns.
@@ -295,22 +162,45 @@ struct WgmmaTile {
         }
     }
 
-    // Finishes its own sums.
-    __device__ __forceinline__ void finish(const FinishUnit& rows, uint32_t token) const {
-#pragma unroll PARTS_UNROLLED
-        for (uint32_t first = 0; first < TILES; first += PART) {
-            uint2 old[PART];
-            float c[PART][4];
+    // This warp's number among those that multiply in its half of the grid.
+    __device__ __forceinline__ uint32_t handover_number() const {
+        const uint32_t block = ring.worker() * cluster_size() + cluster_rank();
+        return block * wgmma_warps() + threadIdx.x / 32;
+    }
+    __device__ __forceinline__ uint32_t* flag() const {
+        return global_pointer<uint32_t>(ring.p.handover) + handover_number();
+    }
+    // Behind a flag for each warp: where this lane's sums are handed over.
+    __device__ __forceinline__ float4* handed_over() const {
+        const uint32_t warps = ring.num_workers() * cluster_size() * wgmma_warps();
+        float4* all = global_pointer<float4>(ring.p.handover + warps * sizeof(uint32_t));
+        return all + handover_number() * TILES * 32 + threadIdx.x % 32;
+    }
+
+    __device__ __forceinline__ void hand_over() const {
+        float4* to = handed_over();
 #pragma unroll
-            for (uint32_t k = 0; k < PART; ++k) old[k] = rows.load_old(token + 8 * (first + k));
+        for (int j = 0; j < TILES; ++j) {
+            __stcg(to + 32 * j, make_float4(sums[j][0], sums[j][1], sums[j][2], sums[j][3]));
+        }
+        raise_flag(flag());
+    }
+
+    // Adds the sums of the columns in front.
+    __device__ __forceinline__ void take_over() {
+        constexpr int PART = 4;
+        const float4* from = handed_over();
+        await_flag(flag());
 #pragma unroll
-            for (uint32_t j = 0; j < TILES * 4; ++j) {
-                const uint32_t tile = j / 4, k = tile % PART;
-                if (tile - k == first) c[k][j % 4] = sums[tile][j % 4];
-            }
+        for (int first = 0; first < TILES; first += PART) {
+            float4 parts[PART];
 #pragma unroll
-            for (uint32_t k = 0; k < PART; ++k) {
-                rows.store(c[k], token + 8 * (first + k), old[k]);
+            for (int k = 0; k < PART; ++k) parts[k] = __ldcg(from + 32 * (first + k));
+#pragma unroll
+            for (int k = 0; k < PART; ++k) {
+                float(&sum)[4] = sums[first + k];
+                sum[0] += parts[k].x, sum[1] += parts[k].y;
+                sum[2] += parts[k].z, sum[3] += parts[k].w;
             }
         }
     }
@@ -331,26 +221,63 @@ struct WgmmaTile {
     }
 };
 
+// What a warp that multiplies does with each chunk.
 template <typename T, int TILES>
 __device__ __forceinline__ void wgmma_chunks(const WgmmaRing<TILES>& ring) {
     Cursor at;
-    ring.for_each_chunk([&](WgmmaChunk chunk) {
-        WgmmaTile<T, TILES> tile(ring, chunk.units);
+    ring.for_each_chunk([&](uint32_t i) {
+        const uint32_t units = opaque(ring.chunk(i).units);
+        WgmmaTile<T, TILES> tile(ring, units);
+        if (threadIdx.x / 128 * 4 >= units) return tile.skip(at);
         tile.multiply(at);
+        if (!tile.there) return;
+        const WgmmaChunk chunk = ring.chunk(opaque(i));
+        if (ring.hands_over()) return tile.hand_over();
+        if (ring.p.handover != 0) tile.take_over();
         const FinishUnit rows(ring.p.product, chunk.unit + threadIdx.x / 32);
-        if (cluster_size() > 1) {
-            __syncthreads();
-            if (tile.there) tile.publish();
-            cluster_sync();
-            if (tile.there) tile.finish_share(rows, chunk.token);
-        } else if (tile.there) {
-            tile.finish(rows, chunk.token);
-        }
+        rows.template store_all<T>(tile.sums, chunk.token);
     });
 }
 
+// What it does where the cluster cuts the columns.
+template <typename T, int TILES>
+__device__ __forceinline__ void wgmma_cut(const WgmmaRing<TILES>& ring) {
+    Cursor at;
+    ring.for_each_chunk([&](uint32_t i) {
+        const WgmmaChunk chunk = ring.chunk(i);
+        WgmmaTile<T, TILES> tile(ring, opaque(chunk.units));
+        tile.multiply(at);
+        __syncthreads();
+        if (tile.there) tile.publish();
+        cluster_sync();
+        const FinishUnit rows(ring.p.product, chunk.unit + threadIdx.x / 32);
+        if (tile.there) tile.finish_share(rows, chunk.token);
+    });
+}
+
+// What a warp that fetches does.
+template <int TILES>
+__device__ __forceinline__ void wgmma_fetch(const WgmmaRing<TILES>& ring, uint32_t fetcher) {
+    const bool first_lane = threadIdx.x % 32 == 0;
+    if (fetcher < FETCHERS && first_lane) {
+        if (ring.shares(SHARES_WEIGHT)) {
+            ring.template fetch_weight<true>(fetcher);
+        } else {
+            ring.template fetch_weight<false>(fetcher);
+        }
+    }
+    if (fetcher != FETCHERS) return;
+    pdl_wait();
+    if (first_lane && ring.shares(SHARES_X)) {
+        ring.template fetch_x<true>();
+    } else if (first_lane) {
+        ring.template fetch_x<false>();
+    }
+    pdl_launch_dependents();
+}
+
 // `out = epilogue(x * weight^T + bias)`, of arranged 16-bit x and packed weight. A cluster that
-// cuts the columns has one chunk.
+// cuts the columns has one chunk, and so has one of a grid of which half hands over its sums.
 template <typename T, int TILES>
 __device__ __forceinline__ void gemm_wgmma(const GemmWgmmaParams& p) {
     extern __shared__ __align__(1024) unsigned char shared[];
@@ -360,25 +287,23 @@ __device__ __forceinline__ void gemm_wgmma(const GemmWgmmaParams& p) {
     if (warp < multipliers) {
         take_registers<WgmmaShape<TILES>::MANY>();
         pdl_wait();
-        wgmma_chunks<T, TILES>(ring);
+        if (ring.cuts()) {
+            wgmma_cut<T, TILES>(ring);
+        } else {
+            wgmma_chunks<T, TILES>(ring);
+        }
     } else {
         leave_registers<WgmmaShape<TILES>::FEW>();
-        const uint32_t fetcher = warp - multipliers;
-        if (fetcher < FETCHERS && threadIdx.x % 32 == 0) ring.fetch_weight(fetcher);
-        if (fetcher == FETCHERS) {
-            pdl_wait();
-            if (threadIdx.x % 32 == 0) ring.fetch_x();
-            pdl_launch_dependents();
-        }
+        wgmma_fetch(ring, warp - multipliers);
         __syncwarp();
-        if (cluster_size() > 1) {
+        if (ring.cuts()) {
             __syncthreads();
             cluster_sync();
         }
     }
-    // Shared memory stays until the cluster is done with it.
+    // Shared memory, and its barriers, stay until the cluster is done with them.
     if (cluster_size() > 1) {
-        leave_cluster();
+        cluster_arrive_relaxed();
         cluster_wait();
     }
 }
@@ -389,3 +314,5 @@ __device__ __forceinline__ void gemm_wgmma(const GemmWgmmaParams& p) {
         NAME(const __grid_constant__ GemmWgmmaParams p) {                       \
         gemm_wgmma<T, TILES>(p);                                                \
     }
+
+#endif  // HAS_BULK_COPIES

@@ -4,7 +4,7 @@ use bytemuck::Zeroable;
 use ptx_interp::Launch;
 use tintype_kernels::params::{
     ArrangeParams, BF16, EPILOGUE_ADD, EPILOGUE_SILU_MUL, EPILOGUE_STORE, F16, F32, GemmParams,
-    GemmWgmmaParams, View,
+    GemmWgmmaParams, SHARES_NOTHING, SHARES_WEIGHT, SHARES_X, View,
 };
 
 use crate::device::{ALIGNED, Device, ODD, Placing, assert_close, noise};
@@ -18,46 +18,89 @@ struct Split {
     tile: usize,
     /// Most units of 16 rows of a chunk.
     height: usize,
-    /// Blocks of a cluster, which cut the columns.
+    /// Units that chunks behind the `tall` first have less; 0: they are as even as may be.
+    step: usize,
+    tall: usize,
+    /// Blocks of a cluster, which cut the columns, or what its two blocks share.
     cluster: u32,
+    shares: u32,
+    /// Whether half of the blocks hand over their sums.
+    halves: bool,
     /// Clusters; 0: one for each chunk.
     workers: u32,
     stages: usize,
 }
 
+impl Split {
+    /// The same by clusters of two that share.
+    const fn sharing(self, shares: u32) -> Self {
+        Self { shares, cluster: 2, ..self }
+    }
+
+    /// Parameters of `product`, which has `units` units of rows and x in tiles of tokens.
+    fn params(self, product: GemmParams, units: usize, tiles: usize) -> GemmWgmmaParams {
+        let mut chunks = units.div_ceil(self.height);
+        let mut height = units.div_ceil(chunks);
+        let (mut step, mut tall) = (1, units - chunks * (height - 1));
+        if self.step > 0 {
+            (height, step, tall) = (self.height, self.step, self.tall);
+            chunks = tall + (units - tall * height).div_ceil(height - step);
+        }
+        GemmWgmmaParams {
+            product,
+            handover: 0,
+            num_row_chunks: chunks as u32,
+            num_tall: tall as u32,
+            height: height as u32,
+            step: step as u32,
+            num_token_tiles: tiles as u32,
+            num_stages: self.stages as u32,
+            shares: self.shares,
+            first_groups: product.cols / 64 / 2,
+        }
+    }
+
+    /// Clusters for all of the chunks, of one half of the columns.
+    fn clusters(self, params: &GemmWgmmaParams) -> u32 {
+        let pairs =
+            |count: u32, shares| if self.shares == shares { count.div_ceil(2) } else { count };
+        let rows = pairs(params.num_row_chunks, SHARES_X);
+        let tiles = pairs(params.num_token_tiles, SHARES_WEIGHT);
+        if self.workers == 0 { rows * tiles } else { self.workers }
+    }
+}
+
 const fn tiles_of(tile: usize, height: usize) -> Split {
-    Split { tile, height, cluster: 1, workers: 0, stages: 2 }
+    let (step, tall, cluster, shares) = (0, 0, 1, SHARES_NOTHING);
+    Split { tile, height, step, tall, cluster, shares, halves: false, workers: 0, stages: 2 }
 }
 
 fn multiply(device: &Device, case: Case, split: Split, out: Placing) {
     let product = Product::new(device, Case { out, x: Placing { offset: 8, gap: 8 }, ..case });
     let plain = product.gemm_params();
     let tiles = case.tokens.div_ceil(split.tile);
-    let room = tiles * split.tile;
+    let even = split.shares == SHARES_WEIGHT;
+    let room = if even { tiles.next_multiple_of(2) } else { tiles } * split.tile;
     let arranged = device.contiguous(case.dtypes[2], [case.cols, room]);
     let suffix = if case.dtypes[2] == F16 { "f16" } else { "bf16" };
-    let arrange = arrangement(arranged, plain.x, View::zeroed(), case, room);
+    let x = View { stride: room as u32, ..arranged };
+    let mut params = split.params(GemmParams { x, ..plain }, case.rows / 16, tiles);
+    let warps = params.height.next_multiple_of(4);
+    let mut blocks = split.cluster * split.clusters(&params);
+    let mut arrange = arrangement(arranged, plain.x, View::zeroed(), case, room);
+    if split.halves {
+        let flags = (blocks * warps) as usize;
+        let sums = device.contiguous(F32, [1, flags * (1 + 16 * split.tile)]);
+        (params.handover, arrange.flags, arrange.num_flags) =
+            (sums.address, sums.address, flags as u32);
+        blocks *= 2;
+    }
+
     let name = format!("gemm_arrange_{suffix}");
     let arrange = device.launch(&name, [case.tokens as u32, 2], 32, &arrange);
-
-    let (units, x) = (case.rows / 16, View { stride: room as u32, ..arranged });
-    let chunks = units.div_ceil(split.height);
-    let height = units.div_ceil(chunks);
-    let params = GemmWgmmaParams {
-        product: GemmParams { x, ..plain },
-        num_row_chunks: chunks as u32,
-        num_tall: (units - chunks * (height - 1)) as u32,
-        height: height as u32,
-        num_token_tiles: tiles as u32,
-        num_stages: split.stages as u32,
-        reserved: 0,
-    };
-    let all = (chunks * tiles) as u32;
-    let blocks = split.cluster * if split.workers == 0 { all } else { split.workers };
     let name = format!("gemm_wgmma_n{}_{suffix}", split.tile);
-    let warps = height.next_multiple_of(4);
-    let launch = device.launch(&name, [blocks, 1], 32 * warps as u32 + 128, &params);
-    let slot = (height * 16 + split.tile) * 128 + 16;
+    let launch = device.launch(&name, [blocks, 1], 32 * warps + 128, &params);
+    let slot = (params.height as usize * 16 + split.tile) * 128 + 16;
     let launch = Launch {
         cluster: [split.cluster, 1, 1],
         dynamic_shared_bytes: (split.stages * slot) as u32,
@@ -72,10 +115,13 @@ fn arrangement(out: View, x: View, norm: View, case: Case, room: usize) -> Arran
         out: out.address,
         x,
         norm,
+        flags: 0,
+        num_flags: 0,
         num_tokens: case.tokens as u32,
         room: room as u32,
         cols: case.cols as u32,
         eps: 1e-5,
+        reserved: 0,
     }
 }
 
@@ -144,6 +190,40 @@ fn a_cluster_cuts_the_columns() {
     }
     let split = Split { cluster: 4, stages: 3, ..tiles_of(192, 3) };
     multiply(&device(3), case(150, 48, 256, EPILOGUE_ADD), split, ALIGNED);
+}
+
+#[test]
+fn a_cluster_shares_the_weight_or_x() {
+    for (seed, shares) in [(0, SHARES_WEIGHT), (1, SHARES_X)] {
+        let [first, second, third] = [0, 1, 2].map(|i| EPILOGUES[(seed + i) % 3]);
+        let seed = seed as u64;
+        // Chunks of 6, 6 and 5 units, and three tiles of tokens: pairs are not full.
+        let split = Split { stages: 3, ..tiles_of(64, 6) }.sharing(shares);
+        multiply(&device(seed), case(131, 272, 320, first), split, ALIGNED);
+        let wide = Split { workers: 1, ..tiles_of(192, 2) }.sharing(shares);
+        multiply(&device(seed + 2), case(195, 48, 128, second), wide, ALIGNED);
+        let widest = Split { workers: 1, ..tiles_of(256, 2) }.sharing(shares);
+        multiply(&device(seed + 4), case(250, 48, 64, third), widest, ODD);
+    }
+}
+
+#[test]
+fn some_chunks_have_a_warpgroup_less() {
+    for (seed, shares) in [SHARES_NOTHING, SHARES_WEIGHT, SHARES_X].into_iter().enumerate() {
+        // Heights of 8, 4 and 4, of which the last has two units.
+        let split = Split { step: 4, tall: 1, workers: 2, stages: 3, ..tiles_of(128, 8) };
+        let split = if shares == SHARES_NOTHING { split } else { split.sharing(shares) };
+        multiply(&device(seed as u64), case(140, 224, 192, EPILOGUES[seed]), split, ALIGNED);
+    }
+}
+
+#[test]
+fn half_of_the_blocks_hand_over_their_sums() {
+    for (seed, shares) in [SHARES_NOTHING, SHARES_WEIGHT, SHARES_X].into_iter().enumerate() {
+        let split = Split { halves: true, stages: 3, ..tiles_of(96, 5) };
+        let split = if shares == SHARES_NOTHING { split } else { split.sharing(shares) };
+        multiply(&device(seed as u64), case(150, 208, 448, EPILOGUES[seed]), split, ALIGNED);
+    }
 }
 
 #[test]

@@ -1,7 +1,10 @@
 //! Launches of products of many rows.
 
 use bytemuck::Pod;
-use tintype_kernels::params::{ArrangeParams, F32 as F32_TAG, GemmWgmmaParams, NormParams};
+use tintype_kernels::params::{
+    ArrangeParams, F32 as F32_TAG, GemmWgmmaParams, NormParams, SHARES_NOTHING, SHARES_WEIGHT,
+    SHARES_X,
+};
 use tintype_ops::Buffer;
 
 use super::super::Workspace;
@@ -214,16 +217,24 @@ fn check_pair(fake: &Fake, pair: &[Launch], rows: u32, cols: u32) {
     let tile = wgmma_tokens(launch);
     assert_eq!(arrange.num_tokens, p.product.num_tokens);
     assert_eq!(p.num_token_tiles, arrange.num_tokens.div_ceil(tile));
-    assert_eq!(arrange.room, p.num_token_tiles * tile);
-    assert!(u64::from(arrange.room * cols) * 2 <= fake.workspace_bytes);
-    let units = p.num_row_chunks * (p.height - 1) + p.num_tall;
-    assert_eq!(units, rows / 16, "{launch:?}");
+    let [wide, high] = [SHARES_WEIGHT, SHARES_X].map(|shares| 1 + u32::from(p.shares == shares));
+    assert_eq!(arrange.room, p.num_token_tiles.next_multiple_of(wide) * tile);
+    let shorts = (p.num_row_chunks - p.num_tall) * (p.height - p.step);
+    let [units, covered] = [rows / 16, p.num_tall * p.height + shorts];
+    assert!(covered >= units && covered < units + p.height, "{launch:?}");
     assert!((1..=p.num_row_chunks).contains(&p.num_tall), "{launch:?}");
     let most = if tile <= 128 { 16 } else { 8 };
     assert!(p.height <= most && launch.block[0] == p.height.div_ceil(4) * 128 + 128);
-    let workers = launch.grid[0] / launch.cluster;
-    let all = p.num_row_chunks * p.num_token_tiles;
-    assert!(workers == all || launch.cluster == 1 && workers < all, "{launch:?}");
+    let halves = 1 + u32::from(p.handover != 0);
+    let workers = launch.grid[0] / launch.cluster / halves;
+    let all = p.num_row_chunks.div_ceil(high) * p.num_token_tiles.div_ceil(wide);
+    let takes_several = launch.cluster == 1 || p.shares != SHARES_NOTHING && halves == 1;
+    assert!(workers == all || takes_several && workers < all, "{launch:?}");
+    let (x_bytes, warps) = (u64::from(arrange.room * cols) * 2, (launch.block[0] - 128) / 32);
+    assert_eq!(arrange.num_flags, if halves == 2 { launch.grid[0] / 2 * warps } else { 0 });
+    assert!(halves == 1 || p.handover == arrange.out + x_bytes && arrange.flags == p.handover);
+    let handover = u64::from(arrange.num_flags) * (4 + 64 * u64::from(tile));
+    assert!(x_bytes + handover <= fake.workspace_bytes);
     assert!(p.num_stages >= 2 && launch.shared_bytes <= fake.chip.max_shared_bytes);
 }
 
@@ -260,25 +271,40 @@ fn a_small_workspace_is_arranged_in_parts() {
 #[test]
 fn products_of_an_8b_model_take_what_measured_fastest() {
     let fake = Fake { workspace_bytes: 64 << 20, ..Fake::new(HOPPER, PACKED) };
-    for (n, rows, cols, tile, cluster, height) in [
-        (17, 4096, 14336, 32, 4, 9),
-        (32, 28672, 4096, 32, 1, 14),
-        (64, 6144, 4096, 64, 4, 13),
-        (64, 4096, 4096, 64, 4, 9),
-        (64, 28672, 4096, 64, 1, 14),
-        (64, 4096, 14336, 64, 4, 9),
-        (128, 28672, 4096, 128, 1, 14),
-        (192, 28672, 4096, 192, 1, 7),
-        (256, 6144, 4096, 128, 2, 12),
-        (256, 4096, 4096, 128, 2, 8),
-        (256, 28672, 4096, 128, 1, 14),
-        (256, 4096, 14336, 128, 2, 8),
-        (2048, 28672, 4096, 128, 1, 16),
+    let (alone, weight, x) = (SHARES_NOTHING, SHARES_WEIGHT, SHARES_X);
+    for (n, [rows, cols], kernel, shares, halves) in [
+        (17, [4096, 14336], (32, 4, 9), alone, false),
+        (32, [28672, 4096], (32, 1, 14), alone, false),
+        (64, [6144, 4096], (64, 4, 13), alone, false),
+        (64, [4096, 4096], (64, 4, 9), alone, false),
+        (64, [28672, 4096], (64, 1, 14), alone, false),
+        (64, [4096, 14336], (64, 4, 9), alone, false),
+        (128, [28672, 4096], (128, 1, 14), alone, false),
+        (192, [28672, 4096], (192, 2, 7), x, false),
+        (256, [6144, 4096], (128, 2, 12), weight, true),
+        (256, [4096, 4096], (128, 2, 8), weight, true),
+        (256, [28672, 4096], (128, 2, 16), weight, false),
+        (256, [4096, 14336], (128, 2, 8), weight, true),
+        (512, [4096, 4096], (128, 2, 8), weight, false),
+        (512, [28672, 4096], (256, 2, 8), x, false),
     ] {
         let launch = &plan_on(&fake, &matmul(n, rows, cols, Epilogue::Store))[1];
-        let found =
-            (wgmma_tokens(launch), launch.cluster, params::<GemmWgmmaParams>(launch).height);
-        assert_eq!(found, (tile, cluster, height), "{n} {rows}x{cols}");
+        let p: GemmWgmmaParams = params(launch);
+        let found = (wgmma_tokens(launch), launch.cluster, p.height);
+        let found = (found, p.shares, p.handover != 0);
+        assert_eq!(found, (kernel, shares, halves), "{n} {rows}x{cols}");
+    }
+}
+
+#[test]
+fn sums_are_handed_over_only_where_the_workspace_holds_them() {
+    let mut fake = Fake::new(HOPPER, PACKED);
+    let x_bytes = 256 * 14336 * 2;
+    for (more, halves) in [(0, false), (4 << 20, false), (5 << 20, true)] {
+        fake.workspace_bytes = x_bytes + more;
+        let launches = plan_on(&fake, &matmul(256, 4096, 14336, Epilogue::Add));
+        check_pair(&fake, &launches, 4096, 14336);
+        assert_eq!(params::<GemmWgmmaParams>(&launches[1]).handover != 0, halves, "{more}");
     }
 }
 
