@@ -233,7 +233,7 @@ __device__ __forceinline__ void wgmma_chunks(const WgmmaRing<TILES>& ring) {
         if (!tile.there) return;
         const WgmmaChunk chunk = ring.chunk(opaque(i));
         if (ring.hands_over()) return tile.hand_over();
-        if (ring.p.handover != 0) tile.take_over();
+        if (ring.is_halved()) tile.take_over();
         const FinishUnit rows(ring.p.product, chunk.unit + threadIdx.x / 32);
         rows.template store_all<T>(tile.sums, chunk.token);
     });

@@ -25,6 +25,9 @@ struct WgmmaShape {
     static constexpr int MANY = TILES <= 16 ? 112 : 232, FEW = TILES <= 16 ? 32 : 40;
     // Whether they hold the next slot's weight too; if not, other warpgroups multiply meanwhile.
     static constexpr bool AHEAD = TILES != 12 && TILES != 16;
+    // Whether blocks may share, or hand over their sums: of few tokens there is little to share,
+    // and not to ask for it makes them faster.
+    static constexpr bool MAY_SHARE = TILES >= 16;
 };
 
 // Warps that multiply.
@@ -105,28 +108,32 @@ struct WgmmaRing {
             num_groups = groups * (rank + 1) / size - first_group;
         } else if (hands_over()) {
             num_groups = p.first_groups;
-        } else if (p.handover != 0) {
+        } else if (is_halved()) {
             first_group = p.first_groups, num_groups = groups - first_group;
         }
     }
 
     // Clusters that have the same columns, and this block's number among them.
     __device__ __forceinline__ uint32_t num_workers() const {
-        return gridDim.x / cluster_size() / (p.handover != 0 ? 2 : 1);
+        return gridDim.x / cluster_size() / (is_halved() ? 2 : 1);
     }
     __device__ __forceinline__ uint32_t worker() const {
         const uint32_t worker = blockIdx.x / cluster_size();
-        return p.handover == 0 || hands_over() ? worker : worker - num_workers();
+        return !is_halved() || hands_over() ? worker : worker - num_workers();
     }
 
-    __device__ __forceinline__ bool shares(uint32_t what) const { return p.shares == what; }
+    __device__ __forceinline__ bool shares(uint32_t what) const {
+        return S::MAY_SHARE ? p.shares == what : what == SHARES_NOTHING;
+    }
     // Whether the cluster cuts the columns.
     __device__ __forceinline__ bool cuts() const {
         return shares(SHARES_NOTHING) && cluster_size() > 1;
     }
-    // Whether this block has the first of the columns, and others the rest.
+    // Whether half of the blocks have the first of the columns, and the others the rest.
+    __device__ __forceinline__ bool is_halved() const { return S::MAY_SHARE && p.handover != 0; }
+    // Whether this block has the first.
     __device__ __forceinline__ bool hands_over() const {
-        return p.handover != 0 && blockIdx.x < gridDim.x / 2;
+        return is_halved() && blockIdx.x < gridDim.x / 2;
     }
 
     __device__ __forceinline__ void init() const {
@@ -171,10 +178,10 @@ struct WgmmaRing {
 
     // Chunks, or pairs of them for clusters that share: of rows, and tiles of tokens.
     __device__ __forceinline__ uint32_t high() const {
-        return opaque(p.shares) == SHARES_X ? 2 : 1;
+        return S::MAY_SHARE && opaque(p.shares) == SHARES_X ? 2 : 1;
     }
     __device__ __forceinline__ uint32_t wide() const {
-        return opaque(p.shares) == SHARES_WEIGHT ? 2 : 1;
+        return S::MAY_SHARE && opaque(p.shares) == SHARES_WEIGHT ? 2 : 1;
     }
     __device__ __forceinline__ uint32_t num_rows() const {
         return (opaque(p.num_row_chunks) + high() - 1) / high();

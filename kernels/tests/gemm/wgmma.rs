@@ -198,8 +198,8 @@ fn a_cluster_shares_the_weight_or_x() {
         let [first, second, third] = [0, 1, 2].map(|i| EPILOGUES[(seed + i) % 3]);
         let seed = seed as u64;
         // Chunks of 6, 6 and 5 units, and three tiles of tokens: pairs are not full.
-        let split = Split { stages: 3, ..tiles_of(64, 6) }.sharing(shares);
-        multiply(&device(seed), case(131, 272, 320, first), split, ALIGNED);
+        let split = Split { stages: 3, ..tiles_of(128, 6) }.sharing(shares);
+        multiply(&device(seed), case(259, 272, 320, first), split, ALIGNED);
         let wide = Split { workers: 1, ..tiles_of(192, 2) }.sharing(shares);
         multiply(&device(seed + 2), case(195, 48, 128, second), wide, ALIGNED);
         let widest = Split { workers: 1, ..tiles_of(256, 2) }.sharing(shares);
@@ -220,7 +220,7 @@ fn some_chunks_have_a_warpgroup_less() {
 #[test]
 fn half_of_the_blocks_hand_over_their_sums() {
     for (seed, shares) in [SHARES_NOTHING, SHARES_WEIGHT, SHARES_X].into_iter().enumerate() {
-        let split = Split { halves: true, stages: 3, ..tiles_of(96, 5) };
+        let split = Split { halves: true, stages: 3, ..tiles_of(128, 5) };
         let split = if shares == SHARES_NOTHING { split } else { split.sharing(shares) };
         multiply(&device(seed as u64), case(150, 208, 448, EPILOGUES[seed]), split, ALIGNED);
     }

@@ -84,7 +84,7 @@ impl Cluster {
     }
 
     /// The narrowest tile of tokens for which it is worth looking at: with narrower ones reading out
-    /// of the cache is not what takes longest.
+    /// of the cache is not what takes longest. Kernels of tiles below 128 cannot share.
     const fn least_tokens(self) -> u32 {
         match self {
             Self::Cut(_) => 0,
