@@ -14,7 +14,7 @@ const MAX_CLUSTER: u32 = 8;
 const MAX_PARTITIONS: u32 = 64;
 /// Most warps of a block.
 const MOST_WARPS: u32 = 12;
-/// The same where blocks without a cluster leave no multiprocessor to the kernel behind them.
+/// The same where blocks leave no multiprocessor to the kernel behind them.
 const MOST_WARPS_OF_FULL_CHIP: u32 = 10;
 /// Threads of a warp.
 const WARP_SIZE: u32 = 32;
@@ -130,7 +130,7 @@ impl<'a> Split<'a> {
         let Heads { warps: [fewest, most], warps_of_many, resident_warps, .. } = *self.heads;
         let room = resident_warps * chip.num_sms / self.blocks;
         let full = 4 * u64::from(self.blocks) > 3 * u64::from(chip.num_sms);
-        let most = if full && self.cluster == 1 { most.min(MOST_WARPS_OF_FULL_CHIP) } else { most };
+        let most = if full { most.min(MOST_WARPS_OF_FULL_CHIP) } else { most };
         let wanted = if room < fewest { warps_of_many } else { room.min(most) };
         let shared = chip.max_shared_bytes.saturating_sub(self.shared_bytes_of(0));
         let each = self.shared_bytes_of(1) - self.shared_bytes_of(0);
