@@ -3,7 +3,8 @@
 #pragma once
 
 // Waits until every kernel in front has ended and its writes are visible. All threads call it
-// before their first access to global memory; immutable weights alone may be read earlier.
+// before their first access to global memory. Weights, which nothing changes, may be read earlier;
+// a kernel that reads more argues for it (see attention_rope.cuh).
 __device__ __forceinline__ void pdl_wait() {
 #if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 900
     asm volatile("griddepcontrol.wait;" ::: "memory");
