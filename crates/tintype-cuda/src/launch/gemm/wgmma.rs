@@ -1,5 +1,6 @@
 //! How the kernels for packed weights share out a product: which tile of tokens, how many units of
-//! 16 rows a block takes at a time, and whether a cluster cuts the columns, or shares the weight or x.
+//! 16 rows a block takes at a time, and whether a cluster cuts the columns, or shares the weight or
+//! x.
 
 use bytemuck::Zeroable;
 use tintype_kernels::params::{
@@ -83,8 +84,8 @@ impl Cluster {
         if matches!(self, Self::SharesX) { 2 } else { 1 }
     }
 
-    /// The narrowest tile of tokens for which it is worth looking at: with narrower ones reading out
-    /// of the cache is not what takes longest. Kernels of tiles below 128 cannot share.
+    /// The narrowest tile of tokens for which it is worth looking at: with narrower ones reading
+    /// out of the cache is not what takes longest. Kernels of tiles below 128 cannot share.
     const fn least_tokens(self) -> u32 {
         match self {
             Self::Cut(_) => 0,
